@@ -1,0 +1,1 @@
+"""One artifact type a file: how it is stored, fingerprinted and drawn on the dashboard."""

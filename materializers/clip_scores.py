@@ -1,0 +1,44 @@
+"""CLIP scores: Parquet, shown as an HTML table of base against tuned."""
+
+from typing import Any, ClassVar
+
+from zenml.enums import ArtifactType, VisualizationType
+from zenml.metadata.metadata_types import MetadataType
+
+from materializers.files import FileMaterializer
+from sanaflow.digests import digest_of
+from sanaflow.evaluation.scores import ClipScores
+
+
+class ClipScoresMaterializer(FileMaterializer):
+    """Stores one row a prompt and seed."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (ClipScores,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA_ANALYSIS
+
+    def save(self, data: ClipScores) -> None:
+        """Write scores.parquet and report.html."""
+        self.write_frame("scores.parquet", data.scores)
+        self.write_json("scores.json", {"model": data.model})
+        self.write_bytes("report.html", data.report.encode())
+
+    def load(self, data_type: type[Any]) -> ClipScores:
+        """Read it back."""
+        return ClipScores(
+            scores=self.read_frame("scores.parquet"),
+            model=self.read_json("scores.json")["model"],
+            report=self.read_bytes("report.html").decode(),
+        )
+
+    def compute_content_hash(self, data: ClipScores) -> str:
+        """The same numbers are the same scores."""
+        return digest_of([data.model, data.scores.to_dict("records")])
+
+    def extract_metadata(self, data: ClipScores) -> dict[str, MetadataType]:
+        """The means."""
+        means = {f"mean_{name}": float(value) for name, value in data.summary()["mean"].items()}
+        return {"clip_model": data.model, "pictures": len(data.scores), **means}
+
+    def save_visualizations(self, data: ClipScores) -> dict[str, VisualizationType]:
+        """The report: summary first, then every prompt, the largest gain on top."""
+        return self.draw_text("report.html", data.report)

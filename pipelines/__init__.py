@@ -1,0 +1,1 @@
+"""What runs: each file reads as a table of contents."""

@@ -1,0 +1,63 @@
+"""Pictures to caches: everything that can be done, and looked at, before a GPU is rented for training.
+
+zenml pipeline run pipelines.prepare.prepare -c configs/demo.yaml
+python -m pipelines.prepare -c configs/demo.yaml
+"""
+
+from typing import Any
+
+from pipelines.strict import main, strict_pipeline
+from sanaflow.config import (
+    CacheSettings,
+    DatasetSettings,
+    EvaluationSettings,
+    ModelSettings,
+    PublishingSettings,
+    TrainingSettings,
+    ValidationSettings,
+)
+from steps.assign_buckets import assign_buckets
+from steps.download_dataset import download_dataset
+from steps.encode_captions import encode_captions
+from steps.encode_latents import encode_latents
+from steps.resolve_model import resolve_model
+
+
+@strict_pipeline
+def prepare(
+    model: ModelSettings,
+    datasets: tuple[DatasetSettings, ...],
+    caches: CacheSettings = CacheSettings(),
+    training: TrainingSettings = TrainingSettings(),
+    validation: ValidationSettings = ValidationSettings(),
+    evaluation: EvaluationSettings = EvaluationSettings(),
+    publishing: PublishingSettings = PublishingSettings(),
+) -> None:
+    """Encode pictures, captions and prompts. Takes the same YAML as `finetune`; `training` and `publishing` wait there."""
+    encode(model, datasets, caches, validation, evaluation)
+
+
+def encode(
+    model: ModelSettings,
+    datasets: tuple[DatasetSettings, ...],
+    caches: CacheSettings,
+    validation: ValidationSettings,
+    evaluation: EvaluationSettings,
+) -> tuple[Any, Any, Any]:
+    """The steps up to the caches: base model, latent cache, caption cache."""
+    base = resolve_model(model)
+    table = download_dataset(datasets)
+    plan = assign_buckets(table, base, datasets)
+    latents = encode_latents(table, plan, base, caches)
+    captions = encode_captions(
+        table,
+        base,
+        caches,
+        prompts=[*validation.validation_prompts, *(evaluation.evaluation_prompts or ())],
+        negative_prompts=[validation.validation_negative_prompt],
+    )
+    return base, latents, captions
+
+
+if __name__ == "__main__":
+    main("pipelines.prepare", "prepare")

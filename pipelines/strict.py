@@ -1,0 +1,53 @@
+"""ZenML pipelines that check their YAML first, and stop at the first step that fails."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from zenml.enums import ExecutionMode
+from zenml.pipelines.pipeline_definition import Pipeline
+
+from pipelines.run_file import check_run_file
+
+
+class StrictPipeline(Pipeline):
+    """A pipeline that refuses a YAML with mistakes before ZenML reads it, whichever way it is started."""
+
+    def with_options(self, *args: Any, config_path: str | None = None, **kwargs: Any) -> "Pipeline":
+        """As ZenML's, after a check of the YAML.
+
+        Raises:
+            InputError: The YAML has mistakes.
+        """
+        if config_path:
+            check_run_file(config_path)
+        return super().with_options(*args, config_path=config_path, **kwargs)
+
+
+def strict_pipeline(function: Callable[..., Any]) -> StrictPipeline:
+    """Make a pipeline of a function, as ZenML's `@pipeline` does."""
+    pipeline = StrictPipeline(
+        name=function.__name__, entrypoint=function, execution_mode=ExecutionMode.FAIL_FAST, enable_cache=True
+    )
+    pipeline.__doc__ = function.__doc__
+    return pipeline
+
+
+def main(module: str, name: str) -> None:
+    """The command line of a pipeline's module."""
+    pipeline = getattr(importlib.import_module(module), name)  # by its own name, not as __main__, so that steps find it
+
+    @click.command(help=pipeline.__doc__)
+    @click.option(
+        "-c",
+        "--config",
+        required=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The run's YAML.",
+    )
+    def command(config: Path) -> None:
+        pipeline.with_options(config_path=str(config))()
+
+    command(prog_name=f"python -m {module}")

@@ -1,0 +1,1 @@
+"""From the table to a plan: pure arithmetic, no pixels."""

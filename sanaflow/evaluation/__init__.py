@@ -1,0 +1,1 @@
+"""Draw with a model and score what it draws."""

@@ -1,0 +1,49 @@
+"""Pictures that models drew, with the words and numbers they came from."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from sanaflow.images.contact_sheet import contact_sheet
+
+COLUMNS = ["label", "prompt", "seed", "width", "height"]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Drawn pictures.
+
+    Attributes:
+        rows: One row a picture: who drew it (`label`, for example 'step 100' or 'tuned'), `prompt`, `seed`, size in pixels.
+        pictures: The pictures, in the rows' order.
+    """
+
+    rows: pd.DataFrame
+    pictures: list[Image.Image]
+
+
+def gallery_of(drawn: Sequence[tuple[str, str, int, Image.Image]]) -> Gallery:
+    """A gallery of (label, prompt, seed, picture)."""
+    rows = [(label, prompt, seed, *picture.size) for label, prompt, seed, picture in drawn]
+    return Gallery(pd.DataFrame(rows, columns=COLUMNS), [picture for *_, picture in drawn])
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    picture.save(hidden, "PNG")
+    os.replace(hidden, path)
+
+
+def gallery_sheet(gallery: Gallery, *, columns: int = 8) -> Image.Image:
+    """One row a label ('step 100', 'base', 'tuned'), one column a prompt, for the first `columns` prompts."""
+    by_label = [positions[:columns] for positions in gallery.rows.groupby("label", sort=False).indices.values()]
+    shown = [position for positions in by_label for position in positions]
+    labels = [f"{gallery.rows.at[i, 'label']}: {gallery.rows.at[i, 'prompt']}" for i in shown]
+    return contact_sheet([gallery.pictures[i] for i in shown], labels, columns=len(by_label[0]))

@@ -1,0 +1,60 @@
+"""The scores as one HTML page with the pictures in it; needs no network to be viewed."""
+
+import base64
+import io
+from html import escape
+
+import pandas as pd
+from PIL import Image
+
+from sanaflow.evaluation.gallery import Gallery
+
+STYLE = """
+body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right }
+td:first-child, th:first-child { text-align: left }
+.gain { color: #187a2f } .loss { color: #b3261e }
+"""
+
+
+def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *, judge: str) -> str:
+    """Summary first, then every prompt with base and tuned side by side, the largest gain on top."""
+    picture_of = {
+        (row.label, row.prompt, row.seed): picture
+        for row, picture in zip(gallery.rows.itertuples(), gallery.pictures, strict=True)
+    }
+    ordered = scores.assign(gain=scores["tuned"] - scores["base"]).sort_values("gain", ascending=False)
+    rows = "".join(
+        f"<tr><td>{escape(s.prompt)}</td><td>{s.seed}</td>"
+        f"<td>{_image(picture_of['base', s.prompt, s.seed])}<br>{s.base:.2f}</td>"
+        f"<td>{_image(picture_of['tuned', s.prompt, s.seed])}<br>{s.tuned:.2f}</td>{_gain(s.gain)}</tr>"
+        for s in ordered.itertuples()
+    )
+    totals = "".join(
+        f"<tr><td>{name}</td>" + "".join(f"<td>{row[column]:.2f}</td>" for column in summary.columns) + "</tr>"
+        for name, row in summary.iterrows()
+    )
+    caveat = (
+        " This is a small stand-in: its scores can't be compared with published ones." if judge == "packaged" else ""
+    )
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP scores</title><style>{STYLE}</style></head>
+<body><h1>CLIP scores</h1>
+<p>100 times the cosine between prompt and picture, by <b>{escape(judge)}</b>; same prompts, seeds and initial noise for both.{caveat}
+</p>
+<table><tr><th></th>{"".join(f"<th>{column}</th>" for column in summary.columns)}</tr>{totals}</table>
+<table><tr><th>prompt</th><th>seed</th><th>base</th><th>tuned</th><th>gain</th></tr>{rows}</table>
+</body></html>
+"""
+
+
+def _gain(gain: float) -> str:
+    return f'<td class="{"gain" if gain > 0 else "loss"}">{gain:+.2f}</td>'
+
+
+def _image(picture: Image.Image, edge: int = 128) -> str:
+    small = picture.copy()
+    small.thumbnail((edge, edge))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90)
+    return f'<img alt="" width="{edge}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'

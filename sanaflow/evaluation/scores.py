@@ -1,0 +1,32 @@
+"""The artifact of scoring: base and tuned side by side."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+SCORE_COLUMNS = ["prompt", "seed", "base", "tuned"]
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """CLIP scores, 100 times the cosine between prompt and picture.
+
+    Attributes:
+        scores: One row a (prompt, seed): `base` and `tuned`.
+        model: The CLIP model that judged.
+        report: The scores and pictures as an HTML page.
+    """
+
+    scores: pd.DataFrame
+    model: str
+    report: str = field(repr=False)
+
+    def summary(self) -> pd.DataFrame:
+        """Mean, standard deviation, minimum and maximum of base, tuned and of the paired gain."""
+        return summarise(self.scores)
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """See `ClipScores.summary`."""
+    columns = scores[["base", "tuned"]].assign(gain=scores["tuned"] - scores["base"])
+    return columns.agg(["mean", "std", "min", "max"]).T

@@ -1,0 +1,83 @@
+"""Look at a dataset's folder: which pictures it holds, their sizes and captions, and what had to be left out."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from sanaflow.config import DatasetSettings
+from sanaflow.errors import InputError
+from sanaflow.images.captions import MissingCaptionError, captions_of
+from sanaflow.images.decode import ENDINGS, UnreadablePictureError, read_upright
+from sanaflow.images.table import PICTURE_COLUMNS, REJECTED_COLUMNS, ImageTable
+
+
+def scan_datasets(datasets: Sequence[DatasetSettings]) -> ImageTable:
+    """One table of all datasets' pictures. Reads every picture once and writes nothing.
+
+    Raises:
+        InputError: A folder is missing or unreadable, or has no usable picture.
+    """
+    scanned = [_scan_folder(dataset) for dataset in datasets]
+    return ImageTable(
+        pictures=pd.DataFrame([row for pictures, _ in scanned for row in pictures], columns=PICTURE_COLUMNS),
+        rejected=pd.DataFrame([row for _, rejected in scanned for row in rejected], columns=REJECTED_COLUMNS),
+    )
+
+
+def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
+    folder = Path(dataset.instance_data_dir).expanduser()
+    key = f"dataset '{dataset.id}': instance_data_dir"
+    if not folder.is_dir():
+        raise InputError(f"{key} '{folder}' is not a folder: set it to the folder of your pictures")
+    try:
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    except PermissionError as error:
+        raise InputError(f"{key} '{folder}': no right to read '{error.filename}'; change its permissions") from None
+    if not files:
+        raise InputError(f"{key} '{folder}' holds no pictures: put some in it ({', '.join(sorted(ENDINGS))})")
+
+    pictures: dict[str, dict] = {}
+    rejected: list[dict] = []
+    with ThreadPoolExecutor() as pool:
+        looks = pool.map(lambda file: _look_at(file, folder, dataset), files)
+        for row in tqdm(looks, total=len(files), desc=f"reading {dataset.id}", unit="picture"):
+            if "reason" in row:
+                rejected.append(row)
+            elif first := pictures.get(row["id"]):
+                first["captions"] += [c for c in row["captions"] if c not in first["captions"]]
+                reason = f"same bytes as {first['file']}, which takes over its captions"
+                rejected.append({"dataset": dataset.id, "file": row["file"], "reason": reason})
+            else:
+                pictures[row["id"]] = row
+    if not pictures:
+        example = rejected[0]
+        raise InputError(
+            f"{key} '{folder}' holds no usable picture: all {len(files)} were left out, "
+            f"for example {example['file']}: {example['reason']}"
+        )
+    return list(pictures.values()), rejected
+
+
+def _look_at(file: Path, folder: Path, dataset: DatasetSettings) -> dict:
+    """A row of the table, or of the rejected files if it has a reason."""
+    name = file.relative_to(folder).as_posix()
+    try:
+        data = file.read_bytes()
+        width, height = read_upright(data).size
+        captions = captions_of(file, dataset)
+    except (UnreadablePictureError, MissingCaptionError, PermissionError) as error:
+        return {"dataset": dataset.id, "file": name, "reason": str(error)}
+    return {
+        "dataset": dataset.id,
+        "id": hashlib.sha256(data).hexdigest(),
+        "uri": str(file.resolve()),
+        "file": name,
+        "width": width,
+        "height": height,
+        "captions": captions,
+        "repeats": dataset.repeats,
+    }

@@ -1,0 +1,174 @@
+"""Which model exactly: a hub id pinned to a commit, or a folder, with the digest of every file that is used."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from sanaflow.config import ModelSettings
+from sanaflow.digests import digest_of, file_digest
+from sanaflow.errors import InputError
+
+COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+PIPELINE_CLASSES = ("SanaPipeline", "SanaPAGPipeline")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A Sana pipeline that stays the same.
+
+    Attributes:
+        name: The hub id or folder as the run's settings give it.
+        commit: The hub commit; None for a folder.
+        files: Digest of every file used, by its path inside the pipeline. Files under git have their blob id, others sha256.
+    """
+
+    name: str
+    commit: str | None
+    files: dict[str, str] = field(repr=False)
+
+    def digest(self, *components: str) -> str:
+        """sha256 over the named components' files, or over all; the same for a folder and its copy on the hub."""
+        chosen = components or COMPONENTS
+        return digest_of({p: d for p, d in self.files.items() if PurePosixPath(p).parts[0] in chosen})
+
+    def folder(self, *components: str) -> Path:
+        """A local folder with the named components (or all); downloads what is missing.
+
+        Raises:
+            InputError: The hub can't be reached or refuses.
+        """
+        if self.commit is None:
+            return Path(self.name).expanduser().resolve()
+        chosen = [
+            p for p in self.files if not components or PurePosixPath(p).parts[0] in (*components, "model_index.json")
+        ]
+        return Path(
+            _ask_hub(self.name, lambda: snapshot_download(self.name, revision=self.commit, allow_patterns=chosen))
+        )
+
+    def config(self, component: str) -> dict[str, Any]:
+        """A component's config.json; downloads no weights.
+
+        Raises:
+            InputError: It is missing, not JSON, or the hub refuses.
+        """
+        path = f"{component}/config.json"
+        if path not in self.files:
+            raise InputError(f"model '{self.name}' lacks its file {path}: get the model again")
+        if self.commit is None:
+            file = self.folder() / path
+        else:
+            file = Path(_ask_hub(self.name, lambda: hf_hub_download(self.name, path, revision=self.commit)))
+        return _read_json(self.name, file)
+
+
+def resolve_model(settings: ModelSettings) -> ModelReference:
+    """Find the model and pin it, downloading no weights.
+
+    Raises:
+        InputError: There is no such folder or hub repository, or it isn't a Sana pipeline.
+    """
+    name = settings.pretrained_model_name_or_path
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if settings.revision:
+            raise InputError(
+                f"model.revision '{settings.revision}' is for hub ids, and '{name}' is a folder: remove it"
+            )
+        files = [p for p in folder.rglob("*") if p.is_file() and _is_used(p.relative_to(folder).as_posix())]
+        _check_is_sana(name, folder / "model_index.json", [p.relative_to(folder).as_posix() for p in files])
+        return ModelReference(
+            name, None, {p.relative_to(folder).as_posix(): _digest_like_hub(p) for p in sorted(files)}
+        )
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"model.pretrained_model_name_or_path '{name}' is neither a folder nor a hub id like 'owner/name'"
+        )
+    info = _ask_hub(name, lambda: HfApi().model_info(name, revision=settings.revision, files_metadata=True))
+    digests = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings if _is_used(s.rfilename)}
+    index = (
+        Path(_ask_hub(name, lambda: hf_hub_download(name, "model_index.json", revision=info.sha)))
+        if digests
+        else Path()
+    )
+    _check_is_sana(name, index, list(digests))
+    return ModelReference(name, info.sha, dict(sorted(digests.items())))
+
+
+def _is_used(path: str) -> bool:
+    """Whether loading the pipeline reads this file: the components' settings and safetensors, no other weight format."""
+    parts = PurePosixPath(path).parts
+    if path == "model_index.json":
+        return True
+    kept = path.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))
+    return len(parts) == 2 and parts[0] in COMPONENTS and kept and ".fp16." not in path and ".bf16." not in path
+
+
+def _digest_like_hub(path: Path) -> str:
+    """The digest that the hub lists for this file: sha256 for large binary files, git's blob id for the rest."""
+    if path.suffix in (".safetensors", ".model") or path.stat().st_size > 10_000_000:
+        return file_digest(path)
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _check_is_sana(name: str, index: Path, files: list[str]) -> None:
+    if "model_index.json" not in files:
+        raise InputError(
+            f"model.pretrained_model_name_or_path '{name}' is not a diffusers pipeline: it has no model_index.json; "
+            "name a folder or hub id that SanaPipeline.from_pretrained loads"
+        )
+    found = _read_json(name, index).get("_class_name")
+    if found not in PIPELINE_CLASSES:
+        raise InputError(f"model '{name}' holds a {found}, not a {PIPELINE_CLASSES[0]}: name a Sana model")
+    for component in COMPONENTS:
+        if not any(f.startswith(f"{component}/") for f in files):
+            raise InputError(f"model '{name}' lacks its folder '{component}': get the model again")
+    for component in ("text_encoder", "transformer", "vae"):
+        if not any(f.startswith(f"{component}/") and f.endswith(".safetensors") for f in files):
+            raise InputError(
+                f"model '{name}' has no safetensors in '{component}': convert it, other formats aren't read"
+            )
+
+
+def _read_json(name: str, file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"model '{name}': its {file.name} is not JSON; get the model again") from None
+
+
+def _ask_hub(name: str, question: Callable[[], T]) -> T:
+    """Ask the hub, and say in one line why there was no answer."""
+    try:
+        return question()
+    except GatedRepoError:
+        raise InputError(f"model '{name}' is gated: accept its terms on the hub and set HF_TOKEN") from None
+    except RevisionNotFoundError:
+        raise InputError(f"model '{name}' has no such revision: correct or remove model.revision") from None
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"model '{name}' is neither a folder here nor a repository that the hub shows you: "
+            "correct model.pretrained_model_name_or_path, or set HF_TOKEN if it is private"
+        ) from None
+    except HFValidationError as error:
+        raise InputError(f"model '{name}' is not a valid hub id: {error}") from None
+    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
+        raise InputError(
+            f"model '{name}': the hub can't be asked ({type(error).__name__}); try again or use a folder"
+        ) from None

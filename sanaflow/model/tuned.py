@@ -1,0 +1,29 @@
+"""The artifact of training: where the tuned weights are and what they came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SanaModel:
+    """A tuned transformer.
+
+    Attributes:
+        folder: The transformer's folder as `SanaTransformer2DModel.from_pretrained` loads it; its name is the digest.
+        steps: Optimizer steps taken.
+        base_model: Name of the model it started from, with its commit if it has one.
+        base_digest: That model's digest.
+        data_digests: Digests of the latent and the caption cache it saw.
+        settings: The training settings.
+    """
+
+    folder: Path
+    steps: int
+    base_model: str
+    base_digest: str
+    data_digests: dict[str, str]
+    settings: dict
+
+    def digest(self) -> str:
+        """sha256 over the weights' files."""
+        return self.folder.name

@@ -1,0 +1,51 @@
+"""Push a release folder to the Hugging Face hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+
+from sanaflow.errors import InputError
+
+
+def push(folder: Path, paths: Sequence[str], *, repo: str, private: bool) -> tuple[str, str]:
+    """Make the repository if need be and bring it to hold these files, in one commit; none if it holds them already.
+
+    Args:
+        folder: The release.
+        paths: Its files, relative to `folder`.
+        repo: `owner/name`.
+        private: For a new repository.
+
+    Returns:
+        The commit and its address.
+
+    Raises:
+        InputError: No token, a token that is expired or may not write, or the hub can't be reached.
+    """
+    if not get_token():
+        raise InputError(
+            f"publishing.hub_model_id is '{repo}', but there is no hub token: set HF_TOKEN or run `hf auth login`, "
+            "or leave hub_model_id out to make a release folder only"
+        )
+    api = HfApi()
+    operations = [CommitOperationAdd(path, folder / path) for path in paths]
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        done = api.create_commit(repo, operations, commit_message="Release by Sanaflow")
+    except HFValidationError as error:
+        raise InputError(f"publishing.hub_model_id '{repo}' is not a valid hub id: {error}") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise InputError(
+                f"the hub refuses to write '{repo}' ({status}): the token is expired or may not write there; "
+                "make a new one with write access and set HF_TOKEN"
+            ) from None
+        raise InputError(f"the hub answers {status} to the push of '{repo}': try again later") from None
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise InputError(
+            f"the hub can't be reached to push '{repo}' ({type(error).__name__}): try again later"
+        ) from None
+    return done.oid, done.commit_url

@@ -1,0 +1,1 @@
+"""Train Sana's transformer from the caches alone."""

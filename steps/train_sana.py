@@ -1,0 +1,60 @@
+"""Latents and embeddings to a tuned model."""
+
+from typing import Annotated
+
+from zenml import step
+
+from materializers.gallery import GalleryMaterializer
+from materializers.sana_model import SanaModelMaterializer
+from materializers.training_log import TrainingLogMaterializer
+from sanaflow.cache.index import CaptionCache, LatentCache
+from sanaflow.config import TrainingSettings, ValidationSettings
+from sanaflow.digests import digest_of
+from sanaflow.evaluation.gallery import Gallery
+from sanaflow.model.reference import ModelReference
+from sanaflow.model.tuned import SanaModel
+from sanaflow.training.log import TrainingLog
+from steps.code_dependencies import code_digest, code_of
+from steps.store_folder import store_folder
+
+CODE = ("sanaflow.training.run", "sanaflow.evaluation.sampling")
+
+
+@step(
+    cache_policy=code_of(*CODE),
+    output_materializers={
+        "tuned_model": SanaModelMaterializer,
+        "training_log": TrainingLogMaterializer,
+        "validation_gallery": GalleryMaterializer,
+    },
+)
+def train_sana(
+    latents: LatentCache,
+    captions: CaptionCache,
+    model: ModelReference,
+    training: TrainingSettings,
+    validation: ValidationSettings,
+) -> tuple[
+    Annotated[SanaModel, "tuned_model"],
+    Annotated[TrainingLog, "training_log"],
+    Annotated[Gallery, "validation_gallery"],
+]:
+    """Tune the transformer on the caches alone. A run that was killed goes on from its last checkpoint when run again."""
+    from sanaflow.evaluation.sampling import validation_drawer
+    from sanaflow.training.run import train_sana as train
+
+    settings = [training.model_dump(), validation.model_dump()]
+    same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, code_digest(*CODE)])
+    run_folder = store_folder("training") / same_run
+    draw, gather = validation_drawer(model, captions, validation, run_folder / "validation")
+    tuned, log = train(
+        latents,
+        captions,
+        model=model,
+        settings=training,
+        run_folder=run_folder,
+        models_folder=store_folder("models"),
+        draw=draw if validation.validation_prompts else None,
+        draw_every=validation.validation_steps,
+    )
+    return tuned, log, gather()
