@@ -34,10 +34,15 @@ def code_points_by_name() -> dict[str, str]:
 
 
 def main() -> None:
-    """Cut, name and write the pictures; the licence beside them was written by hand (the package has none)."""
+    """Read the package's name from the command line."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("package", type=Path, help="the .tgz that `npm pack` wrote")
-    package = tarfile.open(cli.parse_args().package)
+    with tarfile.open(cli.parse_args().package) as package:
+        write_pictures(package)
+
+
+def write_pictures(package: tarfile.TarFile) -> None:
+    """Cut, name and write the pictures; the licence beside them was written by hand (the package has none)."""
     files = {Path(m.name).name: m for m in package.getmembers()}
     stems = code_points_by_name()
     folder = HERE / "pictures"

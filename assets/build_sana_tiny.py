@@ -2,7 +2,8 @@
 
     python assets/build_sana_tiny.py [FOLDER]
 
-The layout is the hub's (tokenizer, text_encoder, transformer, vae, scheduler, model_index.json); only the widths shrink.
+The layout is the hub's (tokenizer, text_encoder, transformer, vae, scheduler, model_index.json); only the widths
+shrink.
 It draws 64 px pictures from 8 x 8 latents of 16 channels. Its tokenizer knows the instruction and the bundled captions.
 """
 
@@ -15,7 +16,7 @@ import torch
 from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, SanaTransformer2DModel
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
 
 HERE = Path(__file__).resolve().parent
@@ -34,11 +35,18 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> GemmaTokenizer:
         texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS + byte_tokens)
     )
     trained = json.loads(bpe.to_str())["model"]
-    return GemmaTokenizer(vocab=trained["vocab"], merges=[tuple(m) for m in trained["merges"]], padding_side="right")
+    tokenizer = GemmaTokenizer(
+        vocab=trained["vocab"], merges=[tuple(m) for m in trained["merges"]], padding_side="right"
+    )
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    return tokenizer
 
 
 def build() -> SanaPipeline:
-    """The pipeline with random weights; the autoencoder's latents are scaled to unit variance on the bundled pictures."""
+    """The pipeline with random weights; the autoencoder's latents are scaled to unit variance on the bundled
+    pictures."""
     torch.manual_seed(0)
     pictures = sorted((HERE / "pictures").glob("*.webp"))
     tokenizer = train_tokenizer([*INSTRUCTION, *(p.stem for p in pictures)] * 4, vocab_size=900)

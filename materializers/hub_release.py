@@ -29,7 +29,9 @@ class HubReleaseMaterializer(FileMaterializer):
     def extract_metadata(self, data: HubRelease) -> dict[str, MetadataType]:
         """Where to find it."""
         found: dict[str, MetadataType] = {"folder": str(data.folder), "files": len(data.files)}
-        return found | ({"repo": data.repo, "commit": data.commit, "url": Uri(data.url)} if data.repo else {})
+        if data.repo and data.commit and data.url:
+            found |= {"repo": data.repo, "commit": data.commit, "url": Uri(data.url)}
+        return found
 
     def save_visualizations(self, data: HubRelease) -> dict[str, VisualizationType]:
         """Every file with its checksum."""

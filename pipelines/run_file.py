@@ -21,7 +21,8 @@ def check_run_file(path: str) -> RunSettings:
     """Read a run's YAML and check every key in it.
 
     Raises:
-        InputError: It is no YAML, a key is unknown (with the nearest known one), or a value is wrong; one line a mistake.
+        InputError: It is no YAML, a key is unknown (with the nearest known one), or a value is wrong; one line a
+            mistake.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())

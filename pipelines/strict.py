@@ -15,15 +15,15 @@ from pipelines.run_file import check_run_file
 class StrictPipeline(Pipeline):
     """A pipeline that refuses a YAML with mistakes before ZenML reads it, whichever way it is started."""
 
-    def with_options(self, *args: Any, config_path: str | None = None, **kwargs: Any) -> "Pipeline":
+    def with_options(self, **options: Any) -> Pipeline:  # type: ignore[override]
         """As ZenML's, after a check of the YAML.
 
         Raises:
             InputError: The YAML has mistakes.
         """
-        if config_path:
-            check_run_file(config_path)
-        return super().with_options(*args, config_path=config_path, **kwargs)
+        if options.get("config_path"):
+            check_run_file(options["config_path"])
+        return super().with_options(**options)
 
 
 def strict_pipeline(function: Callable[..., Any]) -> StrictPipeline:

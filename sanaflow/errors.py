@@ -9,7 +9,8 @@ import click
 class InputError(click.ClickException):
     """A wrong input. Its text names the file or key, the cause and the way out.
 
-    Being click's, it ends `zenml pipeline run` and our own commands with that one line and exit code 1, without a stack trace.
+    Being click's, it ends `zenml pipeline run` and our own commands with that one line and exit code 1, without a
+    stack trace.
     """
 
 

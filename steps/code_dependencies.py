@@ -1,8 +1,9 @@
 """Make a step's cache key depend on the library code that it runs.
 
-ZenML keys a step's cache on the step's own source; ours is a thin call into `sanaflow`. So every step names the `sanaflow`
-modules it calls, and all that these import from `sanaflow` in turn goes into its cache key: changed code is never served
-stale results.
+ZenML keys a step's cache on the step's own source; ours is a thin call into `sanaflow`. So every step names the
+`sanaflow`
+modules it calls, and all that these import from `sanaflow` in turn goes into its cache key: changed code is never
+served stale results.
 """
 
 import ast

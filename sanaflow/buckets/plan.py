@@ -22,8 +22,8 @@ class BucketPlan:
     """What becomes of each picture.
 
     Attributes:
-        crops: One row a (picture, dataset): `width` and `height` of the bucket, the size to resize to, the crop box inside
-            that (all in pixels), and `repeats`, the extra passes in an epoch.
+        crops: One row a (picture, dataset): `width` and `height` of the bucket, the size to resize to, the crop box
+            inside that (all in pixels), and `repeats`, the extra passes in an epoch.
     """
 
     crops: pd.DataFrame

@@ -1,8 +1,8 @@
 """Encode captions and prompts that the store doesn't hold yet, each distinct text once, at its real length.
 
 The result for a text equals `SanaPipeline.encode_prompt` on its unmasked tokens: position 0 and what follows Sana's
-instruction, at most `tokenizer_max_length` tokens. Texts are sorted by length and padded only to the longest of their batch;
-the text encoder looks backwards only, so that padding on the right changes nothing.
+instruction, at most `tokenizer_max_length` tokens. Texts are sorted by length and padded only to the longest of
+their batch; the text encoder looks backwards only, so that padding on the right changes nothing.
 """
 
 import inspect
@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from diffusers import SanaPipeline
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from sanaflow.cache.index import CAPTION_COLUMNS, TEXT_COLUMNS, CaptionCache, normalise, text_key
@@ -23,6 +22,7 @@ from sanaflow.digests import digest_of
 from sanaflow.images.table import ImageTable
 from sanaflow.model.loading import DTYPES, default_device, load_text_encoder, load_tokenizer
 from sanaflow.model.reference import ModelReference
+from sanaflow.progress import progress_bar
 
 ENCODER_VERSION = 1
 """Part of every key: raise it when the same text would be encoded to something else."""
@@ -98,15 +98,15 @@ def _encode_missing(
     order = sorted(missing, key=lambda key: (len(ids[key]), key))
     keys: list[str] = []
     embeddings: list[torch.Tensor] = []
-    with torch.inference_mode(), tqdm(total=len(order), desc="encoding captions", unit="caption") as progress:
+    with torch.inference_mode(), progress_bar(total=len(order), desc="encoding captions", unit="caption") as progress:
         for i in range(0, len(order), settings.text_encoder_batch_size):
             batch = order[i : i + settings.text_encoder_batch_size]
             padded = tokenizer.pad({"input_ids": [ids[key] for key in batch]}, padding=True, return_tensors="pt")
             states = encoder(**padded.to(device))[0].cpu()
             for key, state in zip(batch, states, strict=True):
-                rest = state[first_kept if missing[key].instructed else 1 : len(ids[key])]
+                tokens = state[: len(ids[key])]
                 keys.append(key)
-                embeddings.append(torch.cat([state[:1], rest]))
+                embeddings.append(torch.cat([tokens[:1], tokens[first_kept if missing[key].instructed else 1 :]]))
             if bytes_of(embeddings) >= SHARD_BYTES:
                 store.write(keys, _packed(embeddings))
                 keys, embeddings = [], []

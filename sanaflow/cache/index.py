@@ -19,8 +19,8 @@ class LatentCache:
 
     Attributes:
         folder: The shards' folder.
-        entries: One row a (picture, dataset): its key, shard and row there, its bucket's `width` and `height` in pixels, and
-            `repeats`, the extra passes in an epoch.
+        entries: One row a (picture, dataset): its key, shard and row there, its bucket's `width` and `height` in
+            pixels, and `repeats`, the extra passes in an epoch.
         rejected: One row a picture without usable latents, with the reason.
         encoded: How many were encoded for this artifact, not found in the store.
         preview: Some newly encoded pictures above what the autoencoder makes of their latents; None if nothing was new.
@@ -58,7 +58,8 @@ class CaptionCache:
     encoded: int
 
     def digest(self) -> str:
-        """sha256 over the captions' keys and the encoder; prompts don't count, they are in the settings of who draws them."""
+        """sha256 over the captions' keys and the encoder; prompts don't count, they are in the settings of who
+        draws them."""
         rows = self.captions[["dataset", "id", "key"]].sort_values(["dataset", "id", "key"])
         return digest_of([self.fingerprint, rows.to_dict("records")])
 

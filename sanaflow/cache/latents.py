@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from sanaflow.buckets.plan import BucketPlan
 from sanaflow.cache.index import LATENT_COLUMNS, LatentCache
@@ -23,6 +22,7 @@ from sanaflow.images.decode import UnreadablePictureError, read_crop
 from sanaflow.images.table import REJECTED_COLUMNS, ImageTable
 from sanaflow.model.loading import DTYPES, default_device, load_vae
 from sanaflow.model.reference import ModelReference
+from sanaflow.progress import progress_bar
 
 ENCODER_VERSION = 1
 """Part of every key: raise it when the same picture would be encoded to something else."""
@@ -34,8 +34,8 @@ def encode_latents(
 ) -> LatentCache:
     """Find or make the latents of every crop in the plan.
 
-    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`. A picture
-    that can't be read any more, or whose latents aren't finite, is reported and left out.
+    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`.
+    A picture that can't be read any more, or whose latents aren't finite, is reported and left out.
 
     Raises:
         InputError: The model or the store can't be used, or no picture is left.
@@ -86,7 +86,7 @@ def _encode_missing(
     device = default_device()
     vae = load_vae(model, DTYPES[settings.vae_dtype], device)
     shown: list[tuple[Image.Image, torch.Tensor]] = []
-    with torch.inference_mode(), tqdm(total=len(missing), desc="encoding latents", unit="picture") as progress:
+    with torch.inference_mode(), progress_bar(total=len(missing), desc="encoding latents", unit="picture") as progress:
         for _, rows in groupby(missing.itertuples(), key=lambda row: (row.width, row.height)):
             keys: list[str] = []
             latents: list[torch.Tensor] = []
@@ -138,7 +138,7 @@ def to_pixels(pictures: list[Image.Image]) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _preview(shown: list[tuple[Image.Image, torch.Tensor]], vae: torch.nn.Module) -> Image.Image:
+def _preview(shown: list[tuple[Image.Image, torch.Tensor]], vae: Any) -> Image.Image:
     """Originals in the upper row, decoded latents in the lower."""
     decoded = []
     for _, latent in shown:

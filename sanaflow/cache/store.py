@@ -1,8 +1,10 @@
 """A folder of packed safetensors files, each written once, named by its content, and never changed.
 
-A shard holds many entries of one shape or, for captions, of many lengths; its header lists their keys, so the folder needs no
+A shard holds many entries of one shape or, for captions, of many lengths; its header lists their keys, so the
+folder needs no
 other index. Writing to a temporary name and renaming means that a killed writer leaves nothing but the temporary file.
-Why not a file a sample: reading packed, memory-mapped shards back was measured at 13.8 times the speed of one `.pt` each.
+Why not a file a sample: reading packed, memory-mapped shards back was measured at 13.8 times the speed of one `.pt`
+each.
 """
 
 import json

@@ -13,13 +13,14 @@ from sanaflow.config import EvaluationSettings
 from sanaflow.errors import InputError, nearest
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
 from sanaflow.model.loading import default_device
+from sanaflow.progress import quietly
 
 
 @dataclass(frozen=True)
 class Clip:
     """An open_clip model with its preprocessing and tokenizer."""
 
-    model: torch.nn.Module
+    model: Any
     preprocess: Any
     tokenizer: Any
     device: torch.device
@@ -47,7 +48,8 @@ def load_clip(settings: EvaluationSettings) -> Clip:
     device = default_device()
     name, pretrained = settings.evaluation_model, settings.evaluation_pretrained
     if name == "packaged":
-        model, preprocess, tokenizer = build_packaged_clip()
+        with quietly():
+            model, preprocess, tokenizer = build_packaged_clip()
         return Clip(model.to(device), preprocess, tokenizer, device)
     if not name.startswith(("hf-hub:", "local-dir:")):
         if name not in open_clip.list_models():
@@ -60,10 +62,11 @@ def load_clip(settings: EvaluationSettings) -> Clip:
                 f"evaluation.evaluation_pretrained '{pretrained}' is neither a file nor a tag of {name}: {hint}"
             )
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=None if ":" in name else pretrained, device=device
-        )
-        return Clip(model.eval(), preprocess, open_clip.get_tokenizer(name), device)
+        with quietly():
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, pretrained=None if ":" in name else pretrained, device=device
+            )
+            return Clip(model.eval(), preprocess, open_clip.get_tokenizer(name), device)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

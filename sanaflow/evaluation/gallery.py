@@ -1,6 +1,5 @@
 """Pictures that models drew, with the words and numbers they came from."""
 
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ class Gallery:
     """Drawn pictures.
 
     Attributes:
-        rows: One row a picture: who drew it (`label`, for example 'step 100' or 'tuned'), `prompt`, `seed`, size in pixels.
+        rows: One row a picture: who drew it (`label`, for example 'step 100' or 'tuned'), `prompt`, `seed`, size in
+            pixels.
         pictures: The pictures, in the rows' order.
     """
 
@@ -38,7 +38,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{uuid.uuid4().hex}.tmp")
     picture.save(hidden, "PNG")
-    os.replace(hidden, path)
+    hidden.replace(path)
 
 
 def gallery_sheet(gallery: Gallery, *, columns: int = 8) -> Image.Image:

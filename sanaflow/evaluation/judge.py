@@ -64,6 +64,7 @@ def score_clip(
     gallery = gallery_of(
         [(label, *prompts[i], picture) for label, pictures in drawn.items() for i, picture in enumerate(pictures)]
     )
+    print(f"CLIP scores by {settings.evaluation_model}:\n{summarise(scores).round(2).to_string()}")
     report = scores_page(scores, summarise(scores), gallery, judge=settings.evaluation_model)
     return ClipScores(scores, settings.evaluation_model, report), gallery
 

@@ -1,8 +1,9 @@
 """A real open_clip model put together from two wheels and a small projection, where the hub can't be reached.
 
-Image tower: timm's `tf_efficientnet_lite0` (Apache-2.0). Text tower: all-MiniLM-L6-v2 (MIT). The projections that align them
-were trained by this project on MIT and public-domain pictures only. It knows emoji and clip art, is weak on photographs, and
-its scores are not comparable with published CLIP scores.
+Image tower: timm's `tf_efficientnet_lite0` (Apache-2.0). Text tower: all-MiniLM-L6-v2 (MIT). The projections that
+align them
+were trained by this project on MIT and public-domain pictures only. It knows emoji and clip art, is weak on
+photographs, and its scores are not comparable with published CLIP scores.
 """
 
 import json

@@ -5,7 +5,7 @@ import io
 from html import escape
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sanaflow.evaluation.gallery import Gallery
 
@@ -14,6 +14,7 @@ body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0 }
 td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right }
 td:first-child, th:first-child { text-align: left }
+td:has(img) { text-align: center }
 .gain { color: #187a2f } .loss { color: #b3261e }
 """
 
@@ -38,10 +39,11 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
     caveat = (
         " This is a small stand-in: its scores can't be compared with published ones." if judge == "packaged" else ""
     )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP scores</title><style>{STYLE}</style></head>
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>CLIP scores</title><style>{STYLE}</style></head>
 <body><h1>CLIP scores</h1>
-<p>100 times the cosine between prompt and picture, by <b>{escape(judge)}</b>; same prompts, seeds and initial noise for both.{caveat}
-</p>
+<p>100 times the cosine between prompt and picture, by <b>{escape(judge)}</b>; same prompts, seeds and initial noise
+for both.{caveat} </p>
 <table><tr><th></th>{"".join(f"<th>{column}</th>" for column in summary.columns)}</tr>{totals}</table>
 <table><tr><th>prompt</th><th>seed</th><th>base</th><th>tuned</th><th>gain</th></tr>{rows}</table>
 </body></html>
@@ -53,8 +55,8 @@ def _gain(gain: float) -> str:
 
 
 def _image(picture: Image.Image, edge: int = 128) -> str:
-    small = picture.copy()
-    small.thumbnail((edge, edge))
+    small = ImageOps.contain(picture, (edge, edge))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=90)
-    return f'<img alt="" width="{edge}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="" width="{small.width}" height="{small.height}" src="data:image/jpeg;base64,{data}">'

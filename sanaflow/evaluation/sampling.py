@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from diffusers import SanaPipeline
 from PIL import Image
-from tqdm import tqdm
 
 from sanaflow.cache.index import CaptionCache
 from sanaflow.cache.reading import CaptionReader, pad
@@ -15,6 +14,7 @@ from sanaflow.config import ValidationSettings
 from sanaflow.evaluation.gallery import Gallery, gallery_of, save_picture
 from sanaflow.model.loading import load_drawing_pipeline, native_resolution
 from sanaflow.model.reference import ModelReference
+from sanaflow.progress import progress_bar
 
 
 def draw_pictures(
@@ -36,7 +36,7 @@ def draw_pictures(
     """
     pictures: list[Image.Image] = []
     negative = captions.text(negative_prompt, instructed=False)
-    with tqdm(total=len(prompts), desc=description, unit="picture") as progress:
+    with progress_bar(total=len(prompts), desc=description, unit="picture") as progress:
         for i in range(0, len(prompts), batch_size):
             batch = prompts[i : i + batch_size]
             texts = [captions.text(prompt, instructed=True) for prompt, _ in batch]
@@ -72,7 +72,7 @@ def validation_drawer(
     def draw(transformer: torch.nn.Module, step: int) -> None:
         transformer.eval()
         pictures = draw_pictures(
-            load_drawing_pipeline(model, transformer, transformer.device),
+            load_drawing_pipeline(model, transformer, next(transformer.parameters()).device),
             CaptionReader(captions),
             prompts,
             negative_prompt=settings.validation_negative_prompt,

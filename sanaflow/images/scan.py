@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from sanaflow.config import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.captions import MissingCaptionError, captions_of
 from sanaflow.images.decode import ENDINGS, UnreadablePictureError, read_upright
 from sanaflow.images.table import PICTURE_COLUMNS, REJECTED_COLUMNS, ImageTable
+from sanaflow.progress import progress_bar
 
 
 def scan_datasets(datasets: Sequence[DatasetSettings]) -> ImageTable:
@@ -44,7 +44,7 @@ def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
     rejected: list[dict] = []
     with ThreadPoolExecutor() as pool:
         looks = pool.map(lambda file: _look_at(file, folder, dataset), files)
-        for row in tqdm(looks, total=len(files), desc=f"reading {dataset.id}", unit="picture"):
+        for row in progress_bar(looks, total=len(files), desc=f"reading {dataset.id}", unit="picture"):
             if "reason" in row:
                 rejected.append(row)
             elif first := pictures.get(row["id"]):

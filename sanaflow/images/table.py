@@ -15,8 +15,10 @@ class ImageTable:
     """Pictures of all datasets.
 
     Attributes:
-        pictures: One row a picture and dataset. `id` is the sha256 of the file's bytes, `uri` where it is now, `file` its
-            path inside the dataset, `width` and `height` are in pixels after EXIF orientation, `captions` a list of str.
+        pictures: One row a picture and dataset. `id` is the sha256 of the file's bytes, `uri` where it is now,
+            `file` its
+            path inside the dataset, `width` and `height` are in pixels after EXIF orientation, `captions` a list of
+            str.
         rejected: One row a file that was left out, with the reason.
     """
 

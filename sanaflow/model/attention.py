@@ -1,8 +1,9 @@
 """Linear attention whose sums stay in fp32 under autocast.
 
-Sana's linear attention sums over all tokens, which overflows fp16 and loses digits in bf16. diffusers casts its inputs with
-`.float()`, but autocast casts the two matrix products back down: in fp16 a token whose query is zero becomes 0/0 = NaN. The
-authors' own code turns autocast off around exactly these two products, and so does this processor.
+Sana's linear attention sums over all tokens, which overflows fp16 and loses digits in bf16. diffusers casts its
+inputs with
+`.float()`, but autocast casts the two matrix products back down: in fp16 a token whose query is zero becomes 0/0 =
+NaN. The authors' own code turns autocast off around exactly these two products, and so does this processor.
 """
 
 import torch
@@ -38,7 +39,8 @@ class Fp32LinearAttention:
 
 
 def linear_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax-free attention with ReLU features (https://arxiv.org/abs/2410.10629), all (batch, heads, channels, tokens) fp32.
+    """softmax-free attention with ReLU features (https://arxiv.org/abs/2410.10629), all (batch, heads, channels,
+    tokens) fp32.
 
     The row of ones appended to the values sums the weights, by which the result is divided.
     """

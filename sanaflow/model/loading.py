@@ -8,11 +8,11 @@ import torch
 from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
 from transformers import AutoTokenizer, Gemma2Model, PreTrainedTokenizerBase
 
-from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 from sanaflow.model.attention import keep_linear_attention_fp32
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
+from sanaflow.progress import quietly
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 T = TypeVar("T")
@@ -62,23 +62,15 @@ def load_tuned_transformer(tuned: SanaModel) -> SanaTransformer2DModel:
     Raises:
         InputError: Its weights are missing or damaged.
     """
-    if weights_digest(tuned.folder) != tuned.digest():
-        raise InputError(
-            f"the tuned model '{tuned.folder}' is missing or damaged: "
-            "run once more with `enable_cache: false` under `steps: train_sana:`, which trains it anew"
-        )
+    tuned.verify()
     transformer = SanaTransformer2DModel.from_pretrained(tuned.folder, torch_dtype=torch.float32)
     keep_linear_attention_fp32(transformer)
     return transformer.requires_grad_(False).eval()
 
 
-def weights_digest(folder: Path) -> str:
-    """sha256 over a folder's safetensors files."""
-    return digest_of({path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))})
-
-
 def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, device: torch.device) -> SanaPipeline:
-    """A `SanaPipeline` with the model's own scheduler that draws from cached embeddings: no tokenizer, no text encoder."""
+    """A `SanaPipeline` with the model's own scheduler that draws from cached embeddings: no tokenizer, no text
+    encoder."""
     vae = load_vae(model, torch.float32, device)
 
     def load(folder: Path) -> SanaPipeline:
@@ -90,7 +82,8 @@ def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, d
 
 
 def pixels_per_token(model: ModelReference) -> int:
-    """Edge of the square of pixels that one latent token stands for: the autoencoder's compression times the patch size."""
+    """Edge of the square of pixels that one latent token stands for: the autoencoder's compression times the patch
+    size."""
     with torch.device("meta"):
         vae = AutoencoderDC.from_config(model.config("vae"))
     return vae.spatial_compression_ratio * model.config("transformer")["patch_size"]
@@ -109,7 +102,8 @@ def _load(model: ModelReference, component: str, load: Callable[[Path], T]) -> T
     """
     folder = model.folder(component)
     try:
-        loaded = load(folder)
+        with quietly():
+            loaded = load(folder)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

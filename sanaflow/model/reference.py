@@ -34,7 +34,8 @@ class ModelReference:
     Attributes:
         name: The hub id or folder as the run's settings give it.
         commit: The hub commit; None for a folder.
-        files: Digest of every file used, by its path inside the pipeline. Files under git have their blob id, others sha256.
+        files: Digest of every file used, by its path inside the pipeline. Files under git have their blob id,
+            others sha256.
     """
 
     name: str
@@ -100,7 +101,9 @@ def resolve_model(settings: ModelSettings) -> ModelReference:
             f"model.pretrained_model_name_or_path '{name}' is neither a folder nor a hub id like 'owner/name'"
         )
     info = _ask_hub(name, lambda: HfApi().model_info(name, revision=settings.revision, files_metadata=True))
-    digests = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings if _is_used(s.rfilename)}
+    digests = {
+        s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id or "" for s in info.siblings or [] if _is_used(s.rfilename)
+    }
     index = (
         Path(_ask_hub(name, lambda: hf_hub_download(name, "model_index.json", revision=info.sha)))
         if digests
@@ -111,7 +114,8 @@ def resolve_model(settings: ModelSettings) -> ModelReference:
 
 
 def _is_used(path: str) -> bool:
-    """Whether loading the pipeline reads this file: the components' settings and safetensors, no other weight format."""
+    """Whether loading the pipeline reads this file: the components' settings and safetensors, no other weight
+    format."""
     parts = PurePosixPath(path).parts
     if path == "model_index.json":
         return True

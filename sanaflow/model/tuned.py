@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanaflow.digests import digest_of, file_digest
+from sanaflow.errors import InputError
+
 
 @dataclass(frozen=True)
 class SanaModel:
@@ -27,3 +30,20 @@ class SanaModel:
     def digest(self) -> str:
         """sha256 over the weights' files."""
         return self.folder.name
+
+    def verify(self) -> None:
+        """Check the weights against their digest.
+
+        Raises:
+            InputError: They are missing or damaged.
+        """
+        if weights_digest(self.folder) != self.digest():
+            raise InputError(
+                f"the tuned model '{self.folder}' is missing or damaged: "
+                "run once more with `enable_cache: false` under `steps: train_sana:`, which trains it anew"
+            )
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 over a folder's safetensors files."""
+    return digest_of({path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))})

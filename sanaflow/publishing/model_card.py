@@ -8,7 +8,8 @@ from sanaflow.model.tuned import SanaModel
 
 
 def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSettings) -> str:
-    """Markdown with the hub's metadata block. Depends on its inputs alone, so that the same release gives the same text."""
+    """Markdown with the hub's metadata block. Depends on its inputs alone, so that the same release gives the same
+    text."""
     metadata = {
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
@@ -41,8 +42,8 @@ pipeline({json.dumps(prompt, ensure_ascii=False)}).images[0].save("picture.png")
 
 ## Scores
 
-CLIP score (100 times the cosine) by `{scores.model}` over {len(scores.scores)} pictures each, drawn from the same prompts,
-seeds and initial noise.{_caveat(scores)}
+CLIP score (100 times the cosine) by `{scores.model}` over {len(scores.scores)} pictures each, drawn from the same
+prompts, seeds and initial noise.{_caveat(scores)}
 
 | | mean | std | min | max |
 |---|---|---|---|---|

@@ -1,4 +1,5 @@
-"""A release: the files of a pipeline that `SanaPipeline.from_pretrained` loads, its card, its samples and a manifest."""
+"""A release: the files of a pipeline that `SanaPipeline.from_pretrained` loads, its card, its samples and a
+manifest."""
 
 import json
 import shutil
@@ -12,7 +13,6 @@ from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 from sanaflow.evaluation.gallery import Gallery, gallery_sheet
 from sanaflow.evaluation.scores import ClipScores
-from sanaflow.model.loading import load_tuned_transformer
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.publishing.hub import push
@@ -36,7 +36,7 @@ def publish(
     Raises:
         InputError: The folder can't be written or holds something else; the hub refuses.
     """
-    load_tuned_transformer(tuned)  # a damaged model is never published
+    tuned.verify()
     base = model.folder()
     with tempfile.TemporaryDirectory() as scratch:
         sources = {path: base / path for path in model.files if not path.startswith("transformer/")}
@@ -45,6 +45,7 @@ def publish(
         files = {path: file_digest(source) for path, source in sorted(sources.items())}
         folder = Path(settings.release_dir).expanduser().resolve() if settings.release_dir else default_folder
         write_folder(folder, sources, files)
+    print(f"release: {folder}")
     if settings.hub_model_id is None:
         return HubRelease(files, folder)
     commit, url = push(folder, list(files), repo=settings.hub_model_id, private=settings.hub_private)
@@ -62,7 +63,8 @@ def _written(
 
 
 def write_folder(folder: Path, sources: Mapping[str, Path], files: Mapping[str, str]) -> None:
-    """Copy the files into a new folder and rename it into place; a release that is there already is replaced, nothing else.
+    """Copy the files into a new folder and rename it into place; a release that is there already is replaced,
+    nothing else.
 
     Raises:
         InputError: `folder` holds something that is not a release, or can't be written.

@@ -1,6 +1,7 @@
 """Which samples make which batch: a pure function of the data, the seed and the batch's number.
 
-A batch is of one bucket. An epoch shows every sample once (and `repeats` times more); a bucket's last, short batch is kept.
+A batch is of one bucket. An epoch shows every sample once (and `repeats` times more); a bucket's last, short batch
+is kept.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ class Batches:
         return Batch(self._latents.batch(positions), embeddings, mask)
 
     def _caption(self, position: int, row: int, number: int) -> torch.Tensor:
-        """One of the picture's captions, or the empty prompt as inference has it, in `caption_dropout_probability` of cases."""
+        """One of the picture's captions, or the empty prompt as inference has it, in `caption_dropout_probability`
+        of cases."""
         draws = torch.rand(2, generator=generator(self._settings.seed, 0, number, f"caption of row {row}"))
         if draws[0] < self._settings.caption_dropout_probability:
             return self._unconditional

@@ -17,7 +17,8 @@ class TrainingLog:
     """One row an optimizer step.
 
     Attributes:
-        steps: `loss` is the mean over the step's samples; `loss_sigma_0` to `loss_sigma_3` those of samples whose noise level
+        steps: `loss` is the mean over the step's samples; `loss_sigma_0` to `loss_sigma_3` those of samples whose
+            noise level
             is in the first to last quarter of (0, 1), NaN where there was none. Seconds and memory belong to the run.
     """
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from diffusers import SanaTransformer2DModel
 from diffusers.optimization import get_scheduler
-from tqdm import tqdm
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
+from sanaflow.progress import progress_bar
 from sanaflow.training.batches import Batch, Batches
 from sanaflow.training.flow import add_noise, auto_shift, draw_sigmas, flow_losses, losses_by_sigma, timesteps
 from sanaflow.training.log import COLUMNS, SIGMA_BINS, TrainingLog
@@ -26,7 +27,7 @@ Draw = Callable[[torch.nn.Module, int], None]
 
 
 def train(
-    transformer: torch.nn.Module,
+    transformer: SanaTransformer2DModel,
     batches: Batches,
     *,
     settings: TrainingSettings,
@@ -73,7 +74,7 @@ def train(
         draw(transformer, 0)
 
     window: list[dict[str, torch.Tensor | float]] = []
-    with tqdm(total=settings.max_train_steps, initial=start, desc="training", unit="step") as progress:
+    with progress_bar(total=settings.max_train_steps, initial=start, desc="training", unit="step") as progress:
         for step in range(start, settings.max_train_steps):
             began = time.perf_counter()
             row = _step(step, model, prepared, batches, settings, accelerator)
@@ -86,7 +87,7 @@ def train(
             if len(window) == LOG_WINDOW or last or due:  # reading numbers waits for the GPU: not every step
                 log += [_plain(row) for row in window]
                 window = []
-                progress.set_postfix(loss=f"{log[-1]['loss']:.4f}")
+                progress.set_postfix(loss=f"{log[-1]['loss']:.4f}", refresh=False)
                 _check_finite(log[-LOG_WINDOW:])
             if draw and (last or done % draw_every == 0):
                 draw(transformer, done)
@@ -131,7 +132,8 @@ def _step(
 def batch_losses(
     model: torch.nn.Module, batch: Batch, *, number: int, settings: TrainingSettings, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each sample's loss and noise level, both fp32 (batch,); noise is a function of the seed and the batch's number."""
+    """Each sample's loss and noise level, both fp32 (batch,); noise is a function of the seed and the batch's
+    number."""
     latents = batch.latents.to(device, torch.float32)
     shift = auto_shift(latents[0, 0].numel()) if settings.flow_schedule_auto_shift else settings.flow_schedule_shift
     draws = generator(settings.seed, 0, number, "sigmas")

@@ -9,9 +9,9 @@ from diffusers import SanaTransformer2DModel
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
-from sanaflow.model.loading import load_transformer, weights_digest
+from sanaflow.model.loading import load_transformer
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel
+from sanaflow.model.tuned import SanaModel, weights_digest
 from sanaflow.training.batches import Batches
 from sanaflow.training.log import TrainingLog
 from sanaflow.training.loop import Draw, train
@@ -41,7 +41,8 @@ def train_sana(
         draw_every: See `train`.
 
     Raises:
-        InputError: Fewer pictures than a batch, a damaged cache, a model that can't be loaded, a loss that is no number.
+        InputError: Fewer pictures than a batch, a damaged cache, a model that can't be loaded, a loss that is no
+            number.
     """
     pictures = len(latents.entries)
     if pictures < settings.train_batch_size:

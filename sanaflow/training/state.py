@@ -1,7 +1,7 @@
 """Checkpoints: weights, optimizer and log of one step, complete or not there at all.
 
-A checkpoint is written into a hidden folder and renamed; its state.json carries every file's sha256. Nothing is pickled:
-tensors are safetensors, the rest JSON. Random numbers need no saving, they are functions of the step.
+A checkpoint is written into a hidden folder and renamed; its state.json carries every file's sha256. Nothing is
+pickled: tensors are safetensors, the rest JSON. Random numbers need no saving, they are functions of the step.
 """
 
 import json
@@ -63,7 +63,8 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> tuple[int, list[dict[str, float]]]:
-    """Restore the newest whole checkpoint; a damaged one is passed over. Returns its step and log, or (0, []) if none."""
+    """Restore the newest whole checkpoint; a damaged one is passed over. Returns its step and log, or (0, []) if
+    none."""
     for checkpoint in _checkpoints(folder):
         try:
             state = json.loads((checkpoint / "state.json").read_text())

@@ -1,0 +1,41 @@
+# make demo: set up once, then run the whole chain on the bundled model and pictures.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# ZenML's state of this project stays in this folder: no account, no server, no analytics.
+export ZENML_CONFIG_PATH := $(CURDIR)/.zenml
+export ZENML_LOCAL_STORES_PATH := $(CURDIR)/.zenml/local_stores
+export ZENML_ANALYTICS_OPT_IN := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup demo dashboard test check bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(VENV)/.installed ## Create .venv with the tested versions; done once, again when they change
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sanaflow needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "Setting up .venv (about 6 GB, minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## Fine-tune the bundled tiny Sana on the bundled pictures, score it and write release/
+	@$(BIN)/zenml pipeline run pipelines.finetune.finetune -c configs/demo.yaml
+
+dashboard: setup ## Start ZenML's dashboard here and print the page of the last run
+	@$(BIN)/python -m pipelines.dashboard
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, formatting, types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: setup ## Run every benchmark
+	@for b in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+
+clean: ## Delete this project's ZenML state and the demo's release
+	@rm -rf .zenml release

@@ -1,0 +1,99 @@
+"""A throw-away ZenML home and hub cache for the whole session, set before anything imports ZenML or the hub's client."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="sanaflow-tests-"))
+os.environ.update(
+    ZENML_CONFIG_PATH=str(HOME / "zenml"),
+    ZENML_LOCAL_STORES_PATH=str(HOME / "stores"),
+    ZENML_ANALYTICS_OPT_IN="false",
+    ZENML_LOGGING_VERBOSITY="INFO",
+    HF_HOME=str(HOME / "huggingface"),
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_ENDPOINT="http://127.0.0.1:9",  # nothing listens there: a test that needs a hub starts its own
+)
+os.environ.pop("HF_TOKEN", None)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parent.parent
+SANA_TINY = PROJECT / "assets" / "sana-tiny"
+
+
+@pytest.fixture(scope="session")
+def sana_tiny():
+    """The bundled model, pinned."""
+    from sanaflow.config import ModelSettings
+    from sanaflow.model.reference import resolve_model
+
+    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(SANA_TINY)))
+
+
+@pytest.fixture
+def make_pictures(tmp_path: Path) -> Callable[..., Path]:
+    """Writes seeded pictures into a folder: `make_pictures({"red ball.png": (64, 48)})`."""
+
+    def make(sizes: dict[str, tuple[int, int]], folder: str = "pictures", seed: int = 0) -> Path:
+        target = tmp_path / folder
+        noise = np.random.default_rng(seed)
+        for name, (width, height) in sizes.items():
+            coarse = Image.fromarray(noise.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            coarse.resize((width, height), Image.Resampling.BICUBIC).save(target / name)
+        return target
+
+    return make
+
+
+def fp32():
+    """Both encoders in full precision, so that results can be compared."""
+    from sanaflow.config import CacheSettings
+
+    return CacheSettings(text_encoder_dtype="fp32")
+
+
+@pytest.fixture
+def encode(sana_tiny, tmp_path) -> Callable:
+    """Scan, plan and encode a folder into one store: gives (table, plan, latents)."""
+
+    def run(folder, settings=None, store="latents", **dataset):
+        from sanaflow.buckets.plan import plan_crops
+        from sanaflow.cache.latents import encode_latents
+        from sanaflow.config import DatasetSettings
+        from sanaflow.images.scan import scan_datasets
+
+        dataset = DatasetSettings(id="set", instance_data_dir=str(folder), **{"resolution": 64, **dataset})
+        table = scan_datasets([dataset])
+        plan = plan_crops(table.pictures, [dataset], alignment=8)
+        return (
+            table,
+            plan,
+            encode_latents(table, plan, model=sana_tiny, settings=settings or fp32(), folder=tmp_path / store),
+        )
+
+    return run
+
+
+@pytest.fixture
+def encode_texts(sana_tiny, tmp_path) -> Callable:
+    """Encode the captions of a table and some prompts into one store."""
+
+    def run(table, prompts=(), negative_prompts=(), settings=None, store="captions"):
+        from sanaflow.cache.captions import encode_captions
+
+        return encode_captions(
+            table,
+            prompts=prompts,
+            negative_prompts=negative_prompts,
+            model=sana_tiny,
+            settings=settings or fp32(),
+            folder=tmp_path / store,
+        )
+
+    return run

@@ -1,0 +1,87 @@
+import pytest
+
+from sanaflow.config import parse_run_settings
+from sanaflow.errors import InputError
+
+SMALLEST = {
+    "model": {"pretrained_model_name_or_path": "some/model"},
+    "datasets": [{"id": "a", "instance_data_dir": "pictures"}],
+}
+
+
+def mistakes(**sections) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_run_settings(SMALLEST | sections, source="run.yaml")
+    return caught.value.message
+
+
+def test_the_smallest_run_gets_the_documented_defaults():
+    run = parse_run_settings(SMALLEST, source="run.yaml")
+    assert run.training.flow_schedule_shift is None
+    assert run.training.caption_dropout_probability == 0.1
+    assert run.caches.tokenizer_max_length == 300
+    assert run.datasets[0].resolution == 1024
+
+
+def test_an_unknown_key_names_file_section_and_the_nearest_known_key():
+    message = mistakes(training={"learning_rte": 1})
+    assert message == "run.yaml: unknown key 'learning_rte' in 'parameters.training': did you mean 'learning_rate'?"
+
+
+def test_an_unknown_key_inside_a_dataset_is_found():
+    message = mistakes(datasets=[{"id": "a", "instance_data_dir": "x", "resoluton": 512}])
+    assert "unknown key 'resoluton' in 'parameters.datasets.0': did you mean 'resolution'?" in message
+
+
+def test_an_unknown_section_is_found():
+    assert "unknown key 'trainig' in 'parameters': did you mean 'training'?" in mistakes(trainig={})
+
+
+def test_every_mistake_gets_its_line():
+    message = mistakes(training={"max_train_steps": 0, "seed": "x"})
+    assert [line.split(":")[1].strip() for line in message.splitlines()] == [
+        "'parameters.training.max_train_steps'",
+        "'parameters.training.seed'",
+    ]
+
+
+def test_a_missing_section_is_named():
+    with pytest.raises(InputError, match="'parameters.datasets' is missing"):
+        parse_run_settings({"model": SMALLEST["model"]}, source="run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("training", "keys"),
+    [
+        (
+            {"flow_schedule_shift": 3, "flow_schedule_auto_shift": True},
+            ("flow_schedule_shift", "flow_schedule_auto_shift"),
+        ),
+        ({"lr_warmup_steps": 5}, ("lr_warmup_steps", "lr_scheduler")),
+        (
+            {"lr_scheduler": "cosine", "lr_warmup_steps": 50, "max_train_steps": 10},
+            ("lr_warmup_steps", "max_train_steps"),
+        ),
+    ],
+)
+def test_contradictions_name_both_keys(training, keys):
+    message = mistakes(training=training)
+    assert all(key in message for key in keys)
+
+
+def test_two_datasets_with_one_id_are_refused():
+    assert "'a' is used more than once" in mistakes(datasets=[{"id": "a", "instance_data_dir": "x"}] * 2)
+
+
+def test_instanceprompt_needs_its_prompt():
+    dataset = {"id": "a", "instance_data_dir": "x", "caption_strategy": "instanceprompt"}
+    assert "needs 'instance_prompt'" in mistakes(datasets=[dataset])
+
+
+def test_a_blank_evaluation_prompt_is_refused():
+    assert "none of them blank" in mistakes(evaluation={"evaluation_prompts": ["a cat", " "]})
+
+
+def test_settings_survive_being_stored_as_json():
+    run = parse_run_settings(SMALLEST | {"training": {"flow_schedule_auto_shift": True}}, source="run.yaml")
+    assert type(run).model_validate_json(run.model_dump_json()) == run
