@@ -1,20 +1,26 @@
-"""A throw-away ZenML home and hub cache for the whole session, set before anything imports ZenML or the hub's client."""
+"""A throw-away ZenML home, hub and hub cache for the session, set before ZenML and the hub's client are imported."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.servers.hub import HubServer
+
 HOME = Path(tempfile.mkdtemp(prefix="sanaflow-tests-"))
+HUB = HubServer()
+HUB.__enter__()
 os.environ.update(
     ZENML_CONFIG_PATH=str(HOME / "zenml"),
     ZENML_LOCAL_STORES_PATH=str(HOME / "stores"),
     ZENML_ANALYTICS_OPT_IN="false",
     ZENML_LOGGING_VERBOSITY="INFO",
+    ZENML_LOGGING_COLORS_DISABLED="true",
     HF_HOME=str(HOME / "huggingface"),
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_TELEMETRY="1",
-    HF_ENDPOINT="http://127.0.0.1:9",  # nothing listens there: a test that needs a hub starts its own
+    HF_ENDPOINT=HUB.url,
 )
 os.environ.pop("HF_TOKEN", None)
 
@@ -33,6 +39,14 @@ def sana_tiny():
     from sanaflow.model.reference import resolve_model
 
     return resolve_model(ModelSettings(pretrained_model_name_or_path=str(SANA_TINY)))
+
+
+@pytest.fixture
+def hub() -> HubServer:
+    """The hub that all clients of this session talk to, emptied."""
+    for kept in (HUB.requests, HUB.failures, HUB.repositories, HUB.lfs_objects):
+        kept.clear()
+    return HUB
 
 
 @pytest.fixture
@@ -97,3 +111,9 @@ def encode_texts(sana_tiny, tmp_path) -> Callable:
         )
 
     return run
+
+
+@pytest.fixture
+def copy_of_sana_tiny(tmp_path: Path) -> Path:
+    """A copy of the bundled model to damage."""
+    return Path(shutil.copytree(SANA_TINY, tmp_path / "sana-copy"))

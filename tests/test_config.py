@@ -46,7 +46,7 @@ def test_every_mistake_gets_its_line():
 
 
 def test_a_missing_section_is_named():
-    with pytest.raises(InputError, match="'parameters.datasets' is missing"):
+    with pytest.raises(InputError, match=r"'parameters\.datasets' is missing"):
         parse_run_settings({"model": SMALLEST["model"]}, source="run.yaml")
 
 

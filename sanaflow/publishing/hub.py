@@ -36,16 +36,23 @@ def push(folder: Path, paths: Sequence[str], *, repo: str, private: bool) -> tup
         done = api.create_commit(repo, operations, commit_message="Release by Sanaflow")
     except HFValidationError as error:
         raise InputError(f"publishing.hub_model_id '{repo}' is not a valid hub id: {error}") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise InputError(
-                f"the hub refuses to write '{repo}' ({status}): the token is expired or may not write there; "
-                "make a new one with write access and set HF_TOKEN"
-            ) from None
-        raise InputError(f"the hub answers {status} to the push of '{repo}': try again later") from None
     except (HTTPError, OfflineModeIsEnabled) as error:
-        raise InputError(
-            f"the hub can't be reached to push '{repo}' ({type(error).__name__}): try again later"
-        ) from None
+        raise _explained(error, repo) from None
+    except RuntimeError as error:  # what the client makes of an upload that failed after all retries
+        if isinstance(error.__cause__, HTTPError):
+            raise _explained(error.__cause__, repo) from None
+        raise
     return done.oid, done.commit_url
+
+
+def _explained(error: Exception, repo: str) -> InputError:
+    """Why the hub didn't take it, without the token that was sent."""
+    if not isinstance(error, HfHubHTTPError):
+        return InputError(f"the hub can't be reached to push '{repo}' ({type(error).__name__}): try again later")
+    status = error.response.status_code
+    if status in (401, 403):
+        return InputError(
+            f"the hub refuses to write '{repo}' ({status}): the token is expired or may not write there; "
+            "make a new one with write access and set HF_TOKEN"
+        )
+    return InputError(f"the hub answers {status} to the push of '{repo}': try again later")

@@ -36,7 +36,7 @@ def test_other_sizes_divide_and_keep_the_area(resolution, alignment):
 
 
 def test_a_resolution_that_does_not_divide_names_the_ones_that_do():
-    with pytest.raises(InputError, match="resolution 1000 can't be divided by 32.*use 992 or 1024"):
+    with pytest.raises(InputError, match=r"resolution 1000 can't be divided by 32.*use 992 or 1024"):
         plan([(100, 100)], resolution=1000)
 
 

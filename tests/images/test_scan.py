@@ -1,5 +1,4 @@
 import hashlib
-import os
 
 import pytest
 from PIL import Image
@@ -85,7 +84,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 def test_nothing_is_written_into_the_users_folder(make_pictures):
     folder = make_pictures({"a.png": (8, 8)})
     before = {p: p.stat().st_mtime_ns for p in [folder, *folder.rglob("*")]}
-    os.chmod(folder, 0o555)
+    folder.chmod(0o555)
     scan(folder)
     assert {p: p.stat().st_mtime_ns for p in [folder, *folder.rglob("*")]} == before
 

@@ -1,8 +1,7 @@
-"""A small Hugging Face Hub in memory, served over real HTTP on loopback.
+"""A small Hugging Face Hub in memory, over real HTTP on loopback: models and datasets, regular and LFS files.
 
-It answers what huggingface_hub 2.4 asks to create, list, download and commit to model and dataset repositories, with
-regular and LFS transfers. It has no Xet, so turn that off in the client: HF_HUB_DISABLE_XET=1 in its environment.
-Point the client at it with `endpoint=hub.url`, or with HF_ENDPOINT set before huggingface_hub is imported.
+Point huggingface_hub 2.4 at it with `endpoint=hub.url`, or with HF_ENDPOINT set before it is imported. It has no Xet:
+set HF_HUB_DISABLE_XET=1 too. Commits add and change files, never delete; trees list files at any depth, no folders.
 """
 
 import base64
@@ -10,13 +9,13 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_PATH = re.compile(r".+\.(safetensors|bin|pt|ckpt|onnx|model|png|jpe?g|webp|parquet|arrow|tar|zip)")
-LFS_SIZE = 10_000_000
 
 Reply = tuple[int, Any, dict[str, str]]  # status, body (bytes, or what becomes JSON) and headers
 
@@ -25,7 +24,6 @@ class Refusal(Exception):
     """An HTTP error to answer with; `code` tells huggingface_hub which of its errors to raise."""
 
     def __init__(self, status: int, message: str, code: str = "", **headers: str):
-        super().__init__(message)
         codes = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
         self.reply: Reply = (status, {"error": message}, codes | headers)
 
@@ -49,9 +47,8 @@ class StoredFile:
 
     def describe(self, blob_key: str, sha256_key: str) -> dict[str, Any]:
         """Sizes and ids under the names of either kind of listing."""
-        size = len(self.data)
-        lfs = {"lfs": {sha256_key: self.sha256, "size": size, "pointerSize": len(self.blob)}}
-        return {"size": size, blob_key: self.blob_id} | (lfs if self.sha256 else {})
+        lfs = {sha256_key: self.sha256, "size": len(self.data), "pointerSize": len(self.blob)}
+        return {"size": len(self.data), blob_key: self.blob_id} | ({"lfs": lfs} if self.sha256 else {})
 
 
 @dataclass
@@ -80,9 +77,7 @@ class Repository:
 
 
 class HubServer:
-    """The hub: a context manager that serves while it is open. `requests` lists each (method, path) it was sent."""
-
-    url: str
+    """The hub: a context manager that serves at `url` while it is open; `requests` lists each (method, path) it got."""
 
     def __init__(self, token: str = "hf_test", user: str = "tester"):
         self.token = token
@@ -94,7 +89,8 @@ class HubServer:
         self.lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server.socket.listen(64)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -110,7 +106,9 @@ class HubServer:
         stored = {path: StoredFile(data) for path, data in files.items()}
         for path, data in files.items():
             if _goes_to_lfs(path, len(data)):
-                stored[path] = StoredFile(data, hashlib.sha256(data).hexdigest())
+                sha256 = hashlib.sha256(data).hexdigest()
+                stored[path] = StoredFile(data, sha256)
+                self.lfs_objects[sha256] = data
         self.repositories[kind, repo_id] = Repository(f"{kind}/{repo_id}", private)
         return self.repositories[kind, repo_id].commit("main", stored)
 
@@ -131,11 +129,7 @@ class HubServer:
 
 
 def _goes_to_lfs(path: str, size: int) -> bool:
-    return size > 0 and (size > LFS_SIZE or LFS_PATH.fullmatch(path) is not None)
-
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 64
+    return size > 0 and (size > 10_000_000 or LFS_PATH.fullmatch(path) is not None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -170,9 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             if failure[0] == self.command and re.search(failure[1], unquote(path)):
                 self.hub.failures.remove(failure)
                 raise Refusal(failure[2], "Injected failure")
-        authorization = self.headers.get("Authorization")
-        self.has_token = authorization == f"Bearer {self.hub.token}"
-        if authorization and not self.has_token:
+        self.has_token = self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+        if "Authorization" in self.headers and not self.has_token:
             raise Refusal(401, "Invalid credentials in Authorization header")
         for method, pattern, route in _ROUTES:
             match = re.fullmatch(pattern, path)
@@ -199,10 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
     def create_repo(self) -> Reply:
         self._need_token()
         wanted = json.loads(self.body)
-        kind, repo_id = (
-            f"{wanted.get('type') or 'model'}s",
-            f"{wanted['organization'] or self.hub.user}/{wanted['name']}",
-        )
+        kind = f"{wanted.get('type', 'model')}s"
+        repo_id = f"{wanted['organization'] or self.hub.user}/{wanted['name']}"
         answer = {"url": self.hub.page(kind, repo_id), "name": repo_id}
         if (kind, repo_id) in self.hub.repositories:
             return 409, answer | {"error": "You already created this repo"}, {}
@@ -230,7 +221,6 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"id": repo_id, "sha": oid, "private": repository.private, "siblings": siblings}, {}
 
     def tree(self, kind: str, repo_id: str, revision: str, folder: str) -> Reply:
-        """The files below a folder, at any depth; the folders themselves aren't listed."""
         _, files = self._repository(kind, repo_id).at(revision)
         below = [path for path in sorted(files) if not folder or path.startswith(f"{folder}/")]
         return 200, [{"type": "file", "path": path} | files[path].describe("oid", "oid") for path in below], {}
@@ -248,9 +238,6 @@ class _Handler(BaseHTTPRequestHandler):
         if first > last:
             raise Refusal(416, "Range not satisfiable", **{"Content-Range": f"bytes */{len(data)}"})
         return 206, data[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-
-    def validate_yaml(self) -> Reply:
-        return 200, {"errors": [], "warnings": []}, {}
 
     def preupload(self, kind: str, repo_id: str, revision: str) -> Reply:
         """Say how to send each file, and the id by which the client sees that it is there already."""
@@ -283,8 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         header, *operations = [json.loads(line) for line in self.body.splitlines()]
         if branch not in repository.branches or header["value"].get("parentCommit", parent) != parent:
             raise Refusal(412, "Not a branch, or a commit has happened since")
-        added = dict(self._added(step["key"], step["value"]) for step in operations)
-        oid = repository.commit(branch, files | added)
+        oid = repository.commit(branch, files | dict(self._added(**step) for step in operations))
         return 200, {"commitOid": oid, "commitUrl": f"{self.hub.page(kind, repo_id)}/commit/{oid}"}, {}
 
     def _added(self, key: str, value: dict[str, Any]) -> tuple[str, StoredFile]:
@@ -297,10 +283,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 _API = r"/api/(models|datasets)/([^/]+/[^/]+)"
 _PAGE = r"/(?:(datasets)/)?([^/]+/[^/]+)"
-_ROUTES = [
+_ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
     ("GET", "/api/whoami-v2", _Handler.whoami),
     ("POST", "/api/repos/create", _Handler.create_repo),
-    ("POST", "/api/validate-yaml", _Handler.validate_yaml),
+    ("POST", "/api/validate-yaml", lambda handler: (200, {"errors": [], "warnings": []}, {})),
     ("GET", _API + "(?:/revision/([^/]+))?", _Handler.repo_info),
     ("GET", _API + "/refs", _Handler.refs),
     ("GET", _API + "/tree/([^/]+)(?:/(.+))?", _Handler.tree),

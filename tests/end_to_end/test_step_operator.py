@@ -1,0 +1,51 @@
+"""Steps that run elsewhere: `train_sana` through ZenML's entry point in a process of its own, chosen by YAML alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from zenml.client import Client
+from zenml.enums import ExecutionStatus, StackComponentType
+
+from pipelines.finetune import finetune
+from sanaflow.errors import InputError
+from tests.end_to_end.process_step_operator import ProcessStepOperator
+
+HERE = "tests.end_to_end.process_step_operator.ProcessStepOperatorFlavor"
+
+
+@pytest.fixture(scope="module")
+def gpu_stack():
+    """The default stack with a step operator of the flavor `process`."""
+    client = Client()
+    stack = client.active_stack_model
+    client.create_flavor(source=HERE, component_type=StackComponentType.STEP_OPERATOR)
+    operator = client.create_stack_component("gpu", "process", StackComponentType.STEP_OPERATOR, configuration={})
+    components = {kind: parts[0].id for kind, parts in stack.components.items()}
+    made = client.create_stack("with-gpu", components | {StackComponentType.STEP_OPERATOR: operator.id})
+    client.activate_stack(made.id)
+    yield
+    client.activate_stack(stack.id)
+    client.delete_stack(made.id)
+
+
+def test_a_step_operator_named_in_the_yaml_trains_in_its_own_process(gpu_stack, write_run, tmp_path):
+    settings = {"step_operator": {"cuda_visible_devices": "7"}}
+    steps = {"train_sana": {"step_operator": "gpu", "settings": settings}}
+    finished = finetune.with_options(config_path=str(write_run({"steps": steps}, training={"seed": 77})))()
+    assert finished.status == ExecutionStatus.COMPLETED
+    step_id = str(finished.steps["train_sana"].id)
+    assert list(ProcessStepOperator.processes) == [step_id]  # this step and no other ran there
+    command = ProcessStepOperator.processes[step_id].args
+    assert "zenml.step_operators.step_operator_entrypoint_configuration" in " ".join(command)
+    tuned = finished.steps["train_sana"].outputs["tuned_model"][0].load()
+    assert tuned.settings["seed"] == 77
+    release = json.loads((tmp_path / "release/manifest.json").read_text())
+    assert Path(tuned.folder, "diffusion_pytorch_model.safetensors").is_file()
+    assert "transformer/diffusion_pytorch_model.safetensors" in release["files"]
+
+
+def test_a_users_mistake_found_there_is_one_line_here(gpu_stack, write_run):
+    steps = {"train_sana": {"step_operator": "gpu"}}
+    with pytest.raises(InputError, match="train_batch_size is 50, but there are only 5 pictures"):
+        finetune.with_options(config_path=str(write_run({"steps": steps}, training={"train_batch_size": 50})))()

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from sanaflow.config import EvaluationSettings, ValidationSettings
+from sanaflow.errors import InputError
+from sanaflow.evaluation.clip import load_clip
+from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, score_clip
+from sanaflow.evaluation.packaged_clip import build_packaged_clip
+from sanaflow.model.loading import load_transformer
+from sanaflow.model.tuned import SanaModel, weights_digest
+from tests.conftest import PROJECT
+
+PACKAGED = EvaluationSettings(
+    evaluation_model="packaged",
+    evaluation_prompts=["red apple", "rocket", "panda"],
+    evaluation_seeds=[0, 1],
+    evaluation_num_inference_steps=2,
+)
+
+
+@pytest.fixture(scope="module")
+def emoji():
+    names = ["red apple", "rocket", "panda", "guitar", "umbrella", "penguin"]
+    return names, [Image.open(PROJECT / "assets/pictures" / f"{name}.webp").convert("RGB") for name in names]
+
+
+@pytest.fixture
+def tuned(sana_tiny, tmp_path) -> SanaModel:
+    torch.manual_seed(0)
+    transformer = load_transformer(sana_tiny)
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
+    transformer.save_pretrained(tmp_path / "tuned")
+    folder = (tmp_path / "tuned").rename(tmp_path / weights_digest(tmp_path / "tuned"))
+    data = {"latents": "0" * 64, "captions": "1" * 64}
+    return SanaModel(folder, 5, sana_tiny.name, sana_tiny.digest(), data, {"seed": 0})
+
+
+def test_the_packaged_clip_tells_the_bundled_pictures_apart(emoji):
+    names, pictures = emoji
+    clip = load_clip(PACKAGED)
+    texts, images = clip.embed_prompts(names, batch_size=4), clip.embed_pictures(pictures, batch_size=4)
+    assert (texts @ images.T).argmax(dim=1).tolist() == list(range(len(names)))
+
+
+def test_scores_equal_open_clip_by_hand(emoji):
+    names, pictures = emoji
+    clip = load_clip(PACKAGED)
+    scores = clip_scores(clip.embed_prompts(names, batch_size=2), clip.embed_pictures(pictures, batch_size=4))
+    model, preprocess, tokenizer = build_packaged_clip()
+    with torch.no_grad():
+        for name, picture, score in zip(names, pictures, scores, strict=True):
+            image = model.encode_image(preprocess(picture)[None])
+            text = model.encode_text(tokenizer([name]))
+            assert score == pytest.approx(100 * torch.cosine_similarity(image, text).item(), abs=1e-3)
+
+
+def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
+    encode, encode_texts, make_pictures, sana_tiny, tuned
+):
+    table = encode(make_pictures({"a.png": (64, 64)}))[0]
+    captions = encode_texts(table, prompts=PACKAGED.evaluation_prompts)
+    scores, gallery = score_clip(
+        captions, model=sana_tiny, tuned=tuned, settings=PACKAGED, validation=ValidationSettings()
+    )
+    assert len(scores.scores) == 6
+    assert (scores.scores["base"] != scores.scores["tuned"]).all()
+    assert gallery.rows["label"].tolist() == ["base"] * 6 + ["tuned"] * 6
+    halves = gallery.rows.drop(columns="label")
+    assert halves[:6].reset_index(drop=True).equals(halves[6:].reset_index(drop=True))
+    gain = scores.scores["tuned"] - scores.scores["base"]
+    assert scores.summary().at["gain", "mean"] == pytest.approx(gain.mean())
+    assert scores.report.count("data:image/jpeg") == 12
+    assert "can't be compared with published ones" in scores.report
+
+
+def test_a_damaged_tuned_model_is_never_scored(tuned):
+    weights = tuned.folder / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(InputError, match="missing or damaged"):
+        tuned.verify()
+
+
+def test_captions_are_picked_evenly_where_no_prompts_are_given(encode, encode_texts, make_pictures):
+    table = encode(make_pictures({f"{letter}.png": (64, 64) for letter in "abcdefgh"}))[0]
+    captions = encode_texts(table)
+    picked = evaluation_prompts(captions, EvaluationSettings(evaluation_prompts_limit=4))
+    assert picked == ["a", "c", "e", "g"]
+    assert len(evaluation_prompts(captions, EvaluationSettings())) == 8
+
+
+def test_an_unknown_clip_model_gets_the_nearest_name():
+    with pytest.raises(InputError, match="did you mean 'ViT-L-14-336'"):
+        load_clip(EvaluationSettings(evaluation_model="ViT-L-14-337"))
+
+
+def test_an_unknown_pretrained_tag_gets_the_nearest_name():
+    with pytest.raises(InputError, match="did you mean 'openai'"):
+        load_clip(EvaluationSettings(evaluation_pretrained="opnai"))
+
+
+def test_weights_that_can_not_be_had_are_one_line():
+    with pytest.raises(InputError, match="can't be had") as caught:
+        load_clip(EvaluationSettings())  # the hub is not there in tests
+    assert "\n" not in caught.value.message
+
+
+def test_a_local_checkpoint_is_loaded(tmp_path):
+    model = load_clip_of("RN50", tmp_path)
+    clip = load_clip(
+        EvaluationSettings(evaluation_model="RN50", evaluation_pretrained=str(tmp_path / "rn50.safetensors"))
+    )
+    picture = Image.new("RGB", (64, 64), "red")
+    with torch.no_grad():
+        expected = model.encode_image(clip.preprocess(picture)[None], normalize=True)
+    torch.testing.assert_close(clip.embed_pictures([picture], batch_size=1), expected)
+
+
+def load_clip_of(name: str, folder: Path):
+    """A seeded random open_clip model, saved as a checkpoint."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = open_clip.create_model(name).eval()
+    save_file(model.state_dict(), folder / "rn50.safetensors")
+    return model

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from sanaflow.config import ModelSettings
+from sanaflow.errors import InputError
+from sanaflow.model.loading import load_transformer, load_vae, native_resolution, pixels_per_token
+from sanaflow.model.reference import resolve_model
+
+
+def test_sizes_come_from_the_models_own_config(sana_tiny):
+    assert pixels_per_token(sana_tiny) == 8
+    assert native_resolution(sana_tiny) == 64
+
+
+def test_loaded_parts_are_frozen_fp32(sana_tiny):
+    transformer = load_transformer(sana_tiny)
+    assert not transformer.training
+    assert {(p.dtype, p.requires_grad) for p in transformer.parameters()} == {(torch.float32, False)}
+
+
+def test_the_bundled_models_caption_norm_starts_as_sanas(sana_tiny):
+    assert load_transformer(sana_tiny).caption_norm.weight.unique().tolist() == [pytest.approx(0.01)]
+
+
+def test_weights_that_do_not_fit_are_reported_in_one_line(tmp_path, copy_of_sana_tiny):
+    weights = copy_of_sana_tiny / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    model = resolve_model(ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny)))
+    with pytest.raises(InputError, match=r"its vae can't be loaded \(.*get the model again") as caught:
+        load_vae(model, torch.float32, torch.device("cpu"))
+    assert "\n" not in caught.value.message

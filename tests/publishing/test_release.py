@@ -1,0 +1,172 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from diffusers import SanaPipeline
+from huggingface_hub import snapshot_download
+from PIL import Image
+
+from sanaflow.config import PublishingSettings
+from sanaflow.errors import InputError
+from sanaflow.evaluation.gallery import gallery_of
+from sanaflow.evaluation.scores import ClipScores
+from sanaflow.publishing.release import publish
+from tests.evaluation.test_judge import tuned  # noqa: F401
+
+SCORES = ClipScores(
+    pd.DataFrame({"prompt": ["a", "b"], "seed": [0, 0], "base": [10.0, 20.0], "tuned": [12.0, 26.0]}), "packaged", ""
+)
+GALLERY = gallery_of([(label, p, 0, Image.new("RGB", (8, 8))) for label in ("base", "tuned") for p in "ab"])
+
+
+@pytest.fixture
+def release(tuned, sana_tiny, tmp_path):  # noqa: F811
+    def make(**settings):
+        return publish(
+            tuned,
+            model=sana_tiny,
+            scores=SCORES,
+            gallery=GALLERY,
+            settings=PublishingSettings(**{"release_dir": str(tmp_path / "release"), **settings}),
+            default_folder=tmp_path / "default",
+        )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch, hub):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+
+
+def test_the_folder_is_a_pipeline_that_draws_with_the_tuned_weights(release, tuned, sana_tiny):  # noqa: F811
+    made = release()
+    pipeline = SanaPipeline.from_pretrained(made.folder)
+    options = {"height": 64, "width": 64, "num_inference_steps": 2, "use_resolution_binning": False}
+    drawn = pipeline("an apple", generator=torch.Generator().manual_seed(0), **options).images[0]
+    base = SanaPipeline.from_pretrained(sana_tiny.name)
+    other = base("an apple", generator=torch.Generator().manual_seed(0), **options).images[0]
+    assert drawn.size == (64, 64)
+    assert not np.array_equal(np.asarray(drawn), np.asarray(other))
+
+
+def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):  # noqa: F811
+    card = (release(license="apache-2.0").folder / "README.md").read_text()
+    assert "| gain | 4.00 | 2.83 | 2.00 | 6.00 |" in card
+    assert 'license: "apache-2.0"' in card
+    assert tuned.digest()[:16] in card
+    assert "can't be compared with published ones" in card
+    assert str(tuned.folder) not in card  # no path of this machine
+
+
+def test_the_manifest_lists_every_file_with_its_checksum(release):
+    made = release()
+    assert json.loads((made.folder / "manifest.json").read_text())["files"] == made.files
+    assert {p.relative_to(made.folder).as_posix() for p in made.folder.rglob("*") if p.is_file()} == {
+        *made.files,
+        "manifest.json",
+    }
+
+
+def test_publishing_again_writes_nothing_and_a_deleted_file_comes_back(release):
+    folder = release().folder
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    release()
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+    (folder / "model_index.json").unlink()
+    release()
+    assert (folder / "model_index.json").is_file()
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(release, tmp_path):
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds something that is not a release: name another folder"):
+        release()
+    assert [p.name for p in (tmp_path / "release").iterdir()] == ["thesis.txt"]
+
+
+def test_without_a_name_the_release_stays_in_the_store(release, tmp_path):
+    assert release(release_dir=None).folder == tmp_path / "default"
+
+
+def test_a_place_that_can_not_be_written_is_named(release, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        release(release_dir=str(tmp_path / "file" / "release"))
+
+
+def test_a_push_makes_one_commit_whose_snapshot_is_the_folder(release, hub):
+    made = release(hub_model_id="tester/sana-emoji")
+    assert made.commit == hub.commits("models", "tester/sana-emoji")[-1]
+    snapshot = snapshot_download("tester/sana-emoji", revision=made.commit, token="hf_test")
+    for path in made.files:
+        assert (made.folder / path).read_bytes() == Path(snapshot, path).read_bytes()
+    assert SanaPipeline.from_pretrained(snapshot).transformer.config.num_layers == 4
+
+
+def test_pushing_the_same_release_again_makes_no_commit(release, hub):
+    first = release(hub_model_id="tester/sana-emoji")
+    commits = hub.commits("models", "tester/sana-emoji")
+    again = release(hub_model_id="tester/sana-emoji")
+    assert hub.commits("models", "tester/sana-emoji") == commits
+    assert again.commit == first.commit
+
+
+def test_an_expired_token_is_one_line_and_never_shown(release, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_expired_secret")
+    with pytest.raises(
+        InputError, match=r"refuses to write 'tester/sana-emoji' \(401\): the token is expired"
+    ) as caught:
+        release(hub_model_id="tester/sana-emoji")
+    assert "hf_expired_secret" not in caught.value.message
+
+
+def test_no_token_says_how_to_get_one(release, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(InputError, match="there is no hub token: set HF_TOKEN"):
+        release(hub_model_id="tester/sana-emoji")
+
+
+def test_an_upload_that_fails_for_good_is_one_line(release, hub):
+    hub.fail_next("PUT", "/lfs/", 403, 99)
+    with pytest.raises(InputError, match=r"the hub refuses to write 'tester/sana-emoji' \(403\)"):
+        release(hub_model_id="tester/sana-emoji")
+
+
+def test_an_upload_survives_a_hub_that_is_busy_for_a_moment(release, hub):
+    hub.fail_next("PUT", "/lfs/", 503, 1)
+    assert release(hub_model_id="tester/sana-emoji").commit
+
+
+def test_a_hub_that_fails_leaves_the_folder_and_says_so(release, hub):
+    hub.fail_next("POST", "/api/repos/create", 500, 99)
+    with pytest.raises(InputError, match="the hub answers 500"):
+        release(hub_model_id="tester/sana-emoji")
+
+
+def test_a_killed_release_is_whole_or_not_there(tmp_path):
+    script = f"""
+from pathlib import Path
+import hashlib, os
+from sanaflow.publishing.release import write_folder
+source = Path({str(tmp_path / "source")!r})
+digest = hashlib.sha256(source.read_bytes()).hexdigest()
+paths = [f"{{i}}/file" for i in range(200)]
+write_folder(Path({str(tmp_path / "release")!r}), dict.fromkeys(paths, source), dict.fromkeys(paths, digest))
+"""
+    (tmp_path / "source").write_bytes(os.urandom(1_000_000))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    while not list(tmp_path.glob(".release.*")) and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "release").exists() or (tmp_path / "release" / "manifest.json").is_file()
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert len(list((tmp_path / "release").rglob("file"))) == 200

@@ -1,0 +1,166 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sanaflow.cache.reading import pad
+from sanaflow.config import TrainingSettings
+from sanaflow.errors import InputError
+from sanaflow.model.loading import load_transformer
+from sanaflow.training.batches import Batch, Batches
+from sanaflow.training.loop import batch_losses, train
+from sanaflow.training.run import train_sana
+
+SETTINGS = TrainingSettings(
+    max_train_steps=6,
+    train_batch_size=2,
+    gradient_accumulation_steps=2,
+    learning_rate=1e-3,
+    lr_scheduler="cosine",
+    lr_warmup_steps=2,
+    mixed_precision="no",
+    checkpointing_steps=2,
+)
+
+
+@pytest.fixture
+def caches(encode, encode_texts, make_pictures):
+    sizes = {f"picture number {i}.png": ((64, 64), (100, 50))[i % 3 == 0] for i in range(7)}
+    table, _, latents = encode(make_pictures(sizes))
+    return latents, encode_texts(table)
+
+
+def run(caches, model, folder, settings=SETTINGS, **options):
+    return train_sana(
+        *caches, model=model, settings=settings, run_folder=folder / "run", models_folder=folder / "models", **options
+    )
+
+
+def weights(tuned) -> dict[str, torch.Tensor]:
+    return load_file(tuned.folder / "diffusion_pytorch_model.safetensors")
+
+
+def test_training_learns_and_logs_every_step(caches, sana_tiny, tmp_path):
+    settings = SETTINGS.model_copy(update={"max_train_steps": 60, "lr_scheduler": "constant", "lr_warmup_steps": 0})
+    tuned, log = run(caches, sana_tiny, tmp_path, settings)
+    assert log.steps["step"].tolist() == list(range(1, 61))
+    assert log.steps["loss"].tail(10).mean() < 0.8 * log.steps["loss"].head(10).mean()
+    assert (log.steps["peak_memory_bytes"] > 0).all()
+    assert tuned.base_digest == sana_tiny.digest()
+
+
+def test_the_same_settings_give_the_same_weights(caches, sana_tiny, tmp_path):
+    one, _ = run(caches, sana_tiny, tmp_path / "one")
+    other, _ = run(caches, sana_tiny, tmp_path / "other")
+    assert one.digest() == other.digest()
+    different, _ = run(caches, sana_tiny, tmp_path / "three", SETTINGS.model_copy(update={"seed": 1}))
+    assert different.digest() != one.digest()
+
+
+def test_an_interrupted_run_ends_with_the_very_same_weights_and_log(caches, sana_tiny, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def stop(transformer, step):
+        if step == 5:
+            raise Interrupted
+
+    straight, log = run(caches, sana_tiny, tmp_path / "straight")
+    with pytest.raises(Interrupted):
+        run(caches, sana_tiny, tmp_path / "stopped", draw=stop, draw_every=1)
+    resumed, resumed_log = run(caches, sana_tiny, tmp_path / "stopped")
+    assert resumed.digest() == straight.digest()
+    assert resumed_log.steps[["step", "loss", "learning_rate", "grad_norm"]].equals(
+        log.steps[["step", "loss", "learning_rate", "grad_norm"]]
+    )
+
+
+def test_a_damaged_checkpoint_is_passed_over(caches, sana_tiny, tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    transformer, batches = load_transformer(sana_tiny), Batches(*caches, SETTINGS)
+    train(transformer, batches, settings=SETTINGS, checkpoints=folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["step-00000004", "step-00000006"]  # the last two are kept
+    newest = folder / "step-00000006" / "optimizer.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    again = load_transformer(sana_tiny)
+    train(again, batches, settings=SETTINGS, checkpoints=folder)
+    assert "step-00000006 is damaged" in capsys.readouterr().out
+    assert all(torch.equal(a, b) for a, b in zip(transformer.parameters(), again.parameters(), strict=True))
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(caches, sana_tiny, tmp_path):
+    straight, _ = run(caches, sana_tiny, tmp_path / "straight", SETTINGS.model_copy(update={"max_train_steps": 40}))
+    latents, captions = caches
+    latents.entries.to_parquet(tmp_path / "latents.parquet")
+    captions.captions.to_parquet(tmp_path / "captions.parquet")
+    captions.texts.to_parquet(tmp_path / "texts.parquet")
+    script = f"""
+import pandas as pd
+from pathlib import Path
+from sanaflow.cache.index import CaptionCache, LatentCache
+from sanaflow.config import ModelSettings, TrainingSettings
+from sanaflow.model.reference import resolve_model
+from sanaflow.training.run import train_sana
+read = lambda name: pd.read_parquet(Path({str(tmp_path)!r}) / f"{{name}}.parquet")
+latents = LatentCache(Path({str(latents.folder)!r}), read("latents"), read("latents")[:0], 0)
+captions = CaptionCache(Path({str(captions.folder)!r}), {captions.fingerprint!r}, read("captions"), read("texts"), 0)
+tuned, _ = train_sana(
+    latents, captions, model=resolve_model(ModelSettings(pretrained_model_name_or_path={sana_tiny.name!r})),
+    settings=TrainingSettings(**{SETTINGS.model_copy(update={"max_train_steps": 40}).model_dump()!r}),
+    run_folder=Path({str(tmp_path / "killed/run")!r}), models_folder=Path({str(tmp_path / "killed/models")!r}))
+print("RESULT", tuned.digest())
+"""
+    checkpoints = tmp_path / "killed/run/checkpoints"
+    for wanted in (6, 18):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 120
+        while not list(checkpoints.glob(f"step-{wanted:08d}")) and time.monotonic() < until:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert any(checkpoints.glob("step-*")), "killed before the end, with a checkpoint on disk"
+    last = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "resuming after step" in last.stdout
+    assert last.stdout.splitlines()[-1] == f"RESULT {straight.digest()}"
+    assert not checkpoints.exists()
+
+
+def test_padding_and_trimming_captions_does_not_change_the_loss(caches, sana_tiny):
+    transformer = load_transformer(sana_tiny)
+    trimmed = Batches(*caches, SETTINGS)[0]
+    embeddings, mask = pad([*(e[m.bool()] for e, m in zip(trimmed.embeddings, trimmed.mask, strict=True)),
+                            torch.randn(300, trimmed.embeddings.shape[2])])  # fmt: skip
+    padded = Batch(trimmed.latents, embeddings[:-1], mask[:-1])
+    with torch.no_grad():
+        one, _ = batch_losses(transformer, trimmed, number=0, settings=SETTINGS, device=torch.device("cpu"))
+        other, _ = batch_losses(transformer, padded, number=0, settings=SETTINGS, device=torch.device("cpu"))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(caches, sana_tiny, tmp_path):
+    settings = SETTINGS.model_copy(update={"max_train_steps": 40, "learning_rate": 1e30, "max_grad_norm": 1e30})
+    with pytest.raises(InputError, match=r"step \d+: the loss is .*lower training.learning_rate"):
+        run(caches, sana_tiny, tmp_path, settings)
+    for checkpoint in (tmp_path / "run" / "checkpoints").glob("step-*"):
+        log = json.loads((checkpoint / "state.json").read_text())["log"]
+        assert all(abs(row["loss"]) < float("inf") for row in log)
+
+
+def test_fewer_pictures_than_a_batch_are_refused_with_both_numbers(caches, sana_tiny, tmp_path):
+    with pytest.raises(InputError, match="train_batch_size is 8, but there are only 7 pictures: lower it to 7"):
+        run(caches, sana_tiny, tmp_path, SETTINGS.model_copy(update={"train_batch_size": 8}))
+
+
+def test_gradient_checkpointing_changes_memory_not_the_result(caches, sana_tiny, tmp_path):
+    plain, _ = run(caches, sana_tiny, tmp_path / "plain")
+    checkpointed, _ = run(
+        caches, sana_tiny, tmp_path / "other", SETTINGS.model_copy(update={"gradient_checkpointing": True})
+    )
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(checkpointed)[name], value, rtol=1e-4, atol=1e-5)
