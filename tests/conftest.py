@@ -1,35 +1,15 @@
-"""A throw-away ZenML home, hub and hub cache for the session, set before ZenML and the hub's client are imported."""
+"""Fixtures of all rooms. `tests.environment` comes first: it sets what ZenML and the hub's client read on import."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.environment import HOME, HUB, SANA_TINY  # isort: skip
+import numpy as np
+import pytest
+from PIL import Image
+
 from tests.servers.hub import HubServer
-
-HOME = Path(tempfile.mkdtemp(prefix="sanaflow-tests-"))
-HUB = HubServer()
-HUB.__enter__()
-os.environ.update(
-    ZENML_CONFIG_PATH=str(HOME / "zenml"),
-    ZENML_LOCAL_STORES_PATH=str(HOME / "stores"),
-    ZENML_ANALYTICS_OPT_IN="false",
-    ZENML_LOGGING_VERBOSITY="INFO",
-    ZENML_LOGGING_COLORS_DISABLED="true",
-    HF_HOME=str(HOME / "huggingface"),
-    HF_HUB_DISABLE_XET="1",
-    HF_HUB_DISABLE_TELEMETRY="1",
-    HF_ENDPOINT=HUB.url,
-)
-os.environ.pop("HF_TOKEN", None)
-
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from PIL import Image  # noqa: E402
-
-PROJECT = Path(__file__).resolve().parent.parent
-SANA_TINY = PROJECT / "assets" / "sana-tiny"
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +43,11 @@ def make_pictures(tmp_path: Path) -> Callable[..., Path]:
         return target
 
     return make
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 def fp32():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import PROJECT, SANA_TINY
+from tests.environment import PROJECT, SANA_TINY
 
 NAMES = ("red apple", "rocket", "panda", "banana", "guitar")
 

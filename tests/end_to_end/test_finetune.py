@@ -13,7 +13,7 @@ from zenml.enums import ExecutionStatus
 
 from pipelines.finetune import finetune
 from pipelines.prepare import prepare
-from tests.conftest import PROJECT
+from tests.environment import PROJECT
 
 ALWAYS = {"resolve_model", "download_dataset", "push_to_hub"}
 CACHEABLE = {"assign_buckets", "encode_latents", "encode_captions", "train_sana", "score_clip"}

@@ -11,7 +11,7 @@ from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, score_cli
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
 from sanaflow.model.loading import load_transformer
 from sanaflow.model.tuned import SanaModel, weights_digest
-from tests.conftest import PROJECT
+from tests.environment import PROJECT
 
 PACKAGED = EvaluationSettings(
     evaluation_model="packaged",

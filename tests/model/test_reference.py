@@ -6,7 +6,7 @@ import pytest
 from sanaflow.config import ModelSettings
 from sanaflow.errors import InputError
 from sanaflow.model.reference import resolve_model
-from tests.conftest import SANA_TINY
+from tests.environment import SANA_TINY
 
 
 def resolve(name, revision=None):

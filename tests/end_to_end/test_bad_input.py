@@ -1,0 +1,104 @@
+"""What a user sees: one line that names the file or key and the way out, exit code 1, no stack trace, no harm done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.finetune import finetune
+from pipelines.prepare import prepare
+from sanaflow.errors import InputError
+from tests.environment import PROJECT
+
+ZENML = Path(sys.executable).with_name("zenml")
+
+
+def command_line(*command) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=PROJECT, timeout=240, env={**os.environ}
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [(ZENML, "pipeline", "run", "pipelines.prepare.prepare"), (sys.executable, "-m", "pipelines.prepare")]
+)
+def test_a_mistake_found_by_a_step_ends_both_commands_with_one_line(write_run, pictures, command):
+    for picture in pictures.iterdir():
+        picture.unlink()
+    ended = command_line(*command, "-c", write_run())
+    assert ended.returncode == 1
+    assert (
+        ended.stderr.strip().splitlines()[-1].startswith(f"Error: dataset 'set': instance_data_dir '{pictures}' holds")
+    )
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert not list(pictures.iterdir())
+
+
+def test_a_typo_in_the_yaml_ends_the_command_before_anything_runs(write_run):
+    ended = command_line(sys.executable, "-m", "pipelines.finetune", "-c", write_run(training={"learning_rte": 1}))
+    assert ended.returncode == 1
+    assert "did you mean 'learning_rate'?" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "Step" not in ended.stdout
+
+
+def test_help_says_what_the_commands_do():
+    helped = command_line(sys.executable, "-m", "pipelines.finetune", "--help")
+    assert helped.returncode == 0
+    assert "Encode, train, score against the base model, publish." in helped.stdout
+    missing = command_line(sys.executable, "-m", "pipelines.finetune", "-c", "nowhere.yaml")
+    assert missing.returncode == 2
+    assert "'nowhere.yaml' does not exist" in missing.stderr
+
+
+def test_a_truncated_jpeg_among_good_pictures_does_not_stop_the_run(write_run, pictures):
+    (pictures / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    finished = prepare.with_options(config_path=str(write_run()))()
+    table = finished.steps["download_dataset"].outputs["image_table"][0].load()
+    assert table.rejected["file"].tolist() == ["torn.jpg"]
+    assert len(table.pictures) == 5
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"pretrained_model_name_or_path": str(PROJECT / "configs")}}, "it has no model_index.json"),
+        (
+            {"model": {"pretrained_model_name_or_path": "nobody/nothing"}},
+            "'nobody/nothing' is neither a folder here nor",
+        ),
+        (
+            {"datasets": [{"id": "set", "instance_data_dir": "assets/pictures", "resolution": 60}]},
+            "resolution 60 can't be divided by 8.*use 56 or 64",
+        ),
+        (
+            {"datasets": [{"id": "s", "instance_data_dir": "assets/pictures", "caption_strategy": "textfile"}]},
+            r"all 64 were left out, for example airplane\.webp: its caption file airplane\.txt is missing",
+        ),
+        ({"datasets": [{"id": "s", "instance_data_dir": "nowhere"}]}, "'nowhere' is not a folder"),
+        ({"training": {"train_batch_size": 6}}, "train_batch_size is 6, but there are only 5 pictures"),
+        ({"evaluation": {"evaluation_model": "ViT-L-14-337"}}, "did you mean 'ViT-L-14-336'"),
+        ({"publishing": {"release_dir": str(PROJECT / "configs")}}, "holds something that is not a release"),
+        ({"publishing": {"hub_model_id": "tester/sana"}}, "there is no hub token: set HF_TOKEN"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[:30],
+)
+def test_every_wrong_input_is_one_clear_line(write_run, monkeypatch, hub, sections, message):
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(InputError, match=message) as caught:
+        finetune.with_options(config_path=str(write_run(**sections)))()
+    assert "\n" not in caught.value.message
+
+
+def test_a_push_goes_to_the_hub_and_an_expired_token_is_one_line(write_run, monkeypatch, hub):
+    path = write_run(publishing={"hub_model_id": "tester/sana-tiny"})
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(InputError, match="the token is expired"):
+        finetune.with_options(config_path=str(path))()
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    finished = finetune.with_options(config_path=str(path))()
+    release = finished.steps["push_to_hub"].outputs["hub_release"][0].load()
+    assert release.commit == hub.commits("models", "tester/sana-tiny")[-1]
+    assert set(hub.files("models", "tester/sana-tiny")) == set(release.files)
