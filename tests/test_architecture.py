@@ -42,6 +42,8 @@ def test_the_library_imports_nothing_above_it():
 @pytest.mark.parametrize("room", MAY_USE)
 def test_rooms_use_only_the_rooms_before_them(room):
     for file in modules(f"sanaflow/{room}"):
+        if file.name == "__main__.py":  # a command puts the rooms together, as a pipeline does
+            continue
         used = {n.split(".")[1] for n in imports(file) if n.startswith("sanaflow.")}
         assert used <= MAY_USE[room] | SHARED | {room}, f"{file} imports {used - MAY_USE[room] - SHARED - {room}}"
 

@@ -29,9 +29,8 @@ def test_a_mistake_found_by_a_step_ends_both_commands_with_one_line(write_run, p
         picture.unlink()
     ended = command_line(*command, "-c", write_run())
     assert ended.returncode == 1
-    assert (
-        ended.stderr.strip().splitlines()[-1].startswith(f"Error: dataset 'set': instance_data_dir '{pictures}' holds")
-    )
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"Error: dataset 'set': instance_data_dir '{pictures}' holds no pictures")
     assert "Traceback" not in ended.stdout + ended.stderr
     assert not list(pictures.iterdir())
 

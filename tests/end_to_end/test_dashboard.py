@@ -50,10 +50,12 @@ def test_every_step_and_artifact_is_drawn(run_page, monkeypatch):
             page.locator(f'[data-testid="rf__node-{step}/outputs/step_output/{name}"]').click()
             sheet = page.get_by_role("dialog")
             sheet.get_by_role("tab", name="Visualization").click()
-            if name in TEXT_ONLY:
-                sheet.locator("h1, h2, table").first.wait_for()
-            else:
-                sheet.locator("img, iframe").first.wait_for()
+            drawn = sheet.locator("h1, h2, table" if name in TEXT_ONLY else "img, iframe").first
+            large = sheet.get_by_text("Load Preview")
+            drawn.or_(large).first.wait_for()
+            if large.is_visible():
+                large.click()
+                drawn.wait_for()
             if name not in TEXT_ONLY | {"clip_scores"}:
                 size = sheet.locator("img").first.evaluate("async i => { await i.decode(); return i.naturalWidth }")
                 assert size > 100, name

@@ -1,0 +1,72 @@
+"""Prepare and train without ZenML, on a bare machine; takes the same YAML and the same caches as the pipeline.
+
+python -m sanaflow.training configs/demo.yaml --store runs
+
+To use the caches of a pipeline's stack, let --store be the folder `sanaflow` in its artifact store.
+"""
+
+from pathlib import Path
+
+import click
+import yaml
+
+from sanaflow.config import parse_run_settings
+from sanaflow.digests import digest_of
+from sanaflow.errors import InputError
+
+
+@click.command(help=__doc__)
+@click.argument("run_yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--store", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for everything made."
+)
+def main(run_yaml: Path, store: Path) -> None:
+    """From pictures to a tuned transformer in STORE/models."""
+    try:
+        parameters = yaml.safe_load(run_yaml.read_text())["parameters"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise InputError(f"{run_yaml}: is not a YAML with a section 'parameters'; see configs/demo.yaml") from None
+    run = parse_run_settings(parameters, source=run_yaml)
+
+    # Only now: what these import takes seconds, and a mistake in the YAML should show at once.
+    from sanaflow.buckets.plan import plan_crops
+    from sanaflow.cache.captions import encode_captions
+    from sanaflow.cache.latents import encode_latents
+    from sanaflow.evaluation.sampling import validation_drawer
+    from sanaflow.images.scan import scan_datasets
+    from sanaflow.model.loading import pixels_per_token
+    from sanaflow.model.reference import resolve_model
+    from sanaflow.training.run import train_sana
+
+    store = store.resolve()
+    model = resolve_model(run.model)
+    table = scan_datasets(run.datasets)
+    plan = plan_crops(table.pictures, run.datasets, alignment=pixels_per_token(model))
+    latents = encode_latents(table, plan, model=model, settings=run.caches, folder=store / "latents")
+    captions = encode_captions(
+        table,
+        prompts=run.validation.validation_prompts,
+        negative_prompts=[run.validation.validation_negative_prompt],
+        model=model,
+        settings=run.caches,
+        folder=store / "captions",
+    )
+    settings = [run.training.model_dump(), run.validation.model_dump()]
+    run_folder = store / "training" / digest_of([latents.digest(), captions.digest(), model.digest(), settings])
+    draw, _ = validation_drawer(model, captions, run.validation, run_folder / "validation")
+    tuned, log = train_sana(
+        latents,
+        captions,
+        model=model,
+        settings=run.training,
+        run_folder=run_folder,
+        models_folder=store / "models",
+        draw=draw if run.validation.validation_prompts else None,
+        draw_every=run.validation.validation_steps,
+    )
+    log.steps.to_csv(run_folder / "log.csv", index=False)
+    print(f"model: {tuned.folder}\nlog and pictures: {run_folder}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m sanaflow.training")
