@@ -1,22 +1,27 @@
-"""Build `assets/sana-tiny/`: a Sana pipeline of the real classes with seeded random weights, small enough for tests.
+"""Build `assets/sana-tiny/`: a Sana pipeline of the real classes, small enough for tests and laptops.
 
-    python assets/build_sana_tiny.py [FOLDER]
+    python assets/build_sana_tiny.py [FOLDER] [--autoencoder-steps N]
+
+The autoencoder is trained on the bundled pictures for some minutes, so that latents decode to something one can look at;
+the text encoder and the transformer have seeded random weights, so that fine-tuning starts from nothing.
 
 The layout is the hub's (tokenizer, text_encoder, transformer, vae, scheduler, model_index.json); only the widths
 shrink.
 It draws 64 px pictures from 8 x 8 latents of 16 channels. Its tokenizer knows the instruction and the bundled captions.
 """
 
+import argparse
 import inspect
 import json
-import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, SanaTransformer2DModel
-from diffusers.image_processor import VaeImageProcessor
-from PIL import Image
+from PIL import Image, ImageOps
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tqdm import trange
 from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
 
 HERE = Path(__file__).resolve().parent
@@ -44,9 +49,45 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> GemmaTokenizer:
     return tokenizer
 
 
-def build() -> SanaPipeline:
-    """The pipeline with random weights; the autoencoder's latents are scaled to unit variance on the bundled
-    pictures."""
+def picture_of(path: Path) -> torch.Tensor:
+    """A picture on white, fitted into a square: (3, 96, 96) in [-1, 1]."""
+    picture = Image.open(path).convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    square = ImageOps.pad(picture, (96, 96), Image.Resampling.LANCZOS, color="white")
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def train_autoencoder(vae: AutoencoderDC, pixels: torch.Tensor, *, steps: int) -> None:
+    """Learn random crops at random scales, mirrored and with their colours shuffled; latents stay near unit variance."""
+    vae.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1, pct_start=0.05)
+    for _ in trange(steps, desc="autoencoder", mininterval=10):
+        edge = int(torch.randint(64, 97, ()))
+        batch = F.interpolate(pixels[torch.randint(len(pixels), (16,))], size=(edge, edge), mode="area")
+        x, y = (int(torch.randint(edge - 63, ())) for _ in range(2))
+        batch = batch[:, :, y : y + 64, x : x + 64]
+        if torch.rand(()) < 0.5:
+            batch = batch.flip(3)
+        if torch.rand(()) < 0.5:
+            batch = batch[:, torch.randperm(3)]
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(batch).latent
+            drawn = vae.decode(latents + 0.05 * torch.randn_like(latents)).sample.float()
+        loss = F.l1_loss(drawn, batch) + 0.5 * F.mse_loss(drawn, batch)
+        for axis in (2, 3):  # edges count as much as areas
+            loss = loss + 0.5 * F.l1_loss(drawn.diff(dim=axis), batch.diff(dim=axis))
+        loss = loss + 1e-3 * (latents.float().square().mean() - 1).square()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    vae.eval()
+
+
+def build(autoencoder_steps: int) -> SanaPipeline:
+    """The pipeline with random weights, but for the autoencoder."""
     torch.manual_seed(0)
     pictures = sorted((HERE / "pictures").glob("*.webp"))
     tokenizer = train_tokenizer([*INSTRUCTION, *(p.stem for p in pictures)] * 4, vocab_size=900)
@@ -87,10 +128,10 @@ def build() -> SanaPipeline:
         attention_head_dim=8,
         encoder_block_types=("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
         decoder_block_types=("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
-        encoder_block_out_channels=(16, 32, 64, 64),
-        decoder_block_out_channels=(16, 32, 64, 64),
-        encoder_layers_per_block=(1, 1, 1, 1),
-        decoder_layers_per_block=(1, 1, 1, 1),
+        encoder_block_out_channels=(32, 64, 128, 128),
+        decoder_block_out_channels=(32, 64, 128, 128),
+        encoder_layers_per_block=(0, 1, 1, 1),
+        decoder_layers_per_block=(1, 2, 2, 1),
         encoder_qkv_multiscales=((), (), (), (5,)),
         decoder_qkv_multiscales=((), (), (), (5,)),
         downsample_block_type="conv",
@@ -98,20 +139,26 @@ def build() -> SanaPipeline:
         decoder_norm_types="rms_norm",
         decoder_act_fns="silu",
     )
-    pixels = VaeImageProcessor(vae_scale_factor=8).preprocess(
-        [Image.open(p).convert("RGBA").convert("RGB").resize((64, 64)) for p in pictures]
-    )
+    pixels = torch.stack([picture_of(path) for path in pictures])
+    train_autoencoder(vae, pixels, steps=autoencoder_steps)
     with torch.no_grad():
-        vae.register_to_config(scaling_factor=round(1 / vae.encode(pixels).latent.square().mean().sqrt().item(), 5))
+        small = F.interpolate(pixels, size=(64, 64), mode="area")
+        latents = vae.encode(small).latent
+        error = (vae.decode(latents).sample - small).square().mean() / 4
+        print(f"autoencoder: {-10 * error.log10():.1f} dB on the bundled pictures")
+        vae.register_to_config(scaling_factor=round(1 / latents.square().mean().sqrt().item(), 5))
     scheduler = DPMSolverMultistepScheduler(flow_shift=3.0, use_flow_sigmas=True, prediction_type="flow_prediction")
     return SanaPipeline(tokenizer, text_encoder, vae, transformer, scheduler)
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "sana-tiny"
-    pipeline = build()
-    pipeline.save_pretrained(folder)
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("folder", nargs="?", type=Path, default=HERE / "sana-tiny")
+    cli.add_argument("--autoencoder-steps", type=int, default=1500)
+    arguments = cli.parse_args()
+    pipeline = build(arguments.autoencoder_steps)
+    pipeline.save_pretrained(arguments.folder)
     sizes = {
         n: sum(p.numel() for p in m.parameters()) for n, m in pipeline.components.items() if hasattr(m, "parameters")
     }
-    print(f"{folder}: parameters {sizes}, latent scale {pipeline.vae.config.scaling_factor}")
+    print(f"{arguments.folder}: parameters {sizes}, latent scale {pipeline.vae.config.scaling_factor}")
