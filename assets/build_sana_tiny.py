@@ -2,8 +2,8 @@
 
     python assets/build_sana_tiny.py [FOLDER] [--autoencoder-steps N]
 
-The autoencoder is trained on the bundled pictures for some minutes, so that latents decode to something one can look at;
-the text encoder and the transformer have seeded random weights, so that fine-tuning starts from nothing.
+The autoencoder is trained on the bundled pictures for some minutes, so that latents decode to something to look at; the
+text encoder and the transformer have seeded random weights, so that fine-tuning starts from nothing.
 
 The layout is the hub's (tokenizer, text_encoder, transformer, vae, scheduler, model_index.json); only the widths
 shrink.
@@ -49,6 +49,17 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> GemmaTokenizer:
     return tokenizer
 
 
+def keep_tokens_apart(text_encoder: Gemma2Model) -> None:
+    """Let random layers pass on which token they were given: embeddings of unit size, quiet residual branches."""
+    own_draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        std = text_encoder.config.hidden_size**-0.5  # Gemma multiplies embeddings by its inverse
+        torch.nn.init.normal_(text_encoder.embed_tokens.weight, std=std, generator=own_draws)
+        for layer in text_encoder.layers:
+            layer.post_attention_layernorm.weight.fill_(-0.75)  # Gemma's norms multiply by 1 + weight
+            layer.post_feedforward_layernorm.weight.fill_(-0.75)
+
+
 def picture_of(path: Path) -> torch.Tensor:
     """A picture on white, fitted into a square: (3, 96, 96) in [-1, 1]."""
     picture = Image.open(path).convert("RGBA")
@@ -58,7 +69,7 @@ def picture_of(path: Path) -> torch.Tensor:
 
 
 def train_autoencoder(vae: AutoencoderDC, pixels: torch.Tensor, *, steps: int) -> None:
-    """Learn random crops at random scales, mirrored and with their colours shuffled; latents stay near unit variance."""
+    """Learn crops at random scales, mirrored and with their colours shuffled; latents stay near unit variance."""
     vae.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1, pct_start=0.05)
@@ -106,6 +117,7 @@ def build(autoencoder_steps: int) -> SanaPipeline:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    keep_tokens_apart(text_encoder)
     transformer = SanaTransformer2DModel(
         in_channels=16,
         out_channels=16,
@@ -157,7 +169,7 @@ if __name__ == "__main__":
     cli.add_argument("--autoencoder-steps", type=int, default=1500)
     arguments = cli.parse_args()
     pipeline = build(arguments.autoencoder_steps)
-    pipeline.save_pretrained(arguments.folder)
+    pipeline.to(torch.bfloat16).save_pretrained(arguments.folder)
     sizes = {
         n: sum(p.numel() for p in m.parameters()) for n, m in pipeline.components.items() if hasattr(m, "parameters")
     }

@@ -7,7 +7,7 @@ from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
 from sanaflow.digests import digest_of
-from sanaflow.evaluation.scores import ClipScores
+from sanaflow.evaluation.scores import ClipScores, summarise
 
 
 class ClipScoresMaterializer(FileMaterializer):
@@ -36,7 +36,7 @@ class ClipScoresMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: ClipScores) -> dict[str, MetadataType]:
         """The means."""
-        means = {f"mean_{name}": float(value) for name, value in data.summary()["mean"].items()}
+        means = {f"mean_{name}": float(value) for name, value in summarise(data.scores)["mean"].items()}
         return {"clip_model": data.model, "pictures": len(data.scores), **means}
 
     def save_visualizations(self, data: ClipScores) -> dict[str, VisualizationType]:

@@ -33,8 +33,7 @@ def prepare(
     evaluation: EvaluationSettings = EvaluationSettings(),
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
-    """Encode pictures, captions and prompts. Takes the same YAML as `finetune`; `training` and `publishing` wait
-    there."""
+    """Encode pictures, captions and prompts. Takes the YAML of `finetune`, whose other sections wait there."""
     encode(model, datasets, caches, validation, evaluation)
 
 

@@ -45,8 +45,7 @@ class DatasetSettings(Section):
     instance_data_dir: str
     """Folder of pictures, searched recursively. Nothing is ever written into it."""
     caption_strategy: Literal["filename", "textfile", "instanceprompt"] = "filename"
-    """filename: the file's name without ending, '_' read as space. textfile: NAME.txt beside NAME.png, a caption a
-    line."""
+    """filename: the file's name, '_' read as space. textfile: NAME.txt beside NAME.png, one caption a line."""
     instance_prompt: str | None = None
     """The caption of every picture under `caption_strategy: instanceprompt`."""
     resolution: PositiveInt = 1024
@@ -113,8 +112,7 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = False
     caption_dropout_probability: float = Field(default=0.1, ge=0, le=1)
     flow_schedule_shift: PositiveFloat | None = None
-    """k in `s' = k s / (1 + (k-1) s)`: how far training leans towards the noisy end; null is 3.0, as Sana was
-    trained."""
+    """k in `s' = k s / (1 + (k-1) s)`: how far training leans towards noise; null is 3.0, as in Sana's own training."""
     flow_schedule_auto_shift: bool = False
     """Take k from the number of latent tokens instead."""
     checkpointing_steps: PositiveInt = 500

@@ -18,8 +18,7 @@ from steps.code_dependencies import code_of
 def assign_buckets(
     table: ImageTable, model: ModelReference, datasets: tuple[DatasetSettings, ...]
 ) -> Annotated[BucketPlan, "bucket_plan"]:
-    """Assign each picture to the aspect bucket nearest to its shape, and say how to resize and crop it. Reads no
-    pixels."""
+    """Assign each picture to the aspect bucket nearest to its shape, with its resize and crop. Reads no pixels."""
     from sanaflow.model.loading import pixels_per_token
 
     return plan_crops(table.pictures, datasets, alignment=pixels_per_token(model))

@@ -39,8 +39,7 @@ def train_sana(
     Annotated[TrainingLog, "training_log"],
     Annotated[Gallery, "validation_gallery"],
 ]:
-    """Tune the transformer on the caches alone. A run that was killed goes on from its last checkpoint when run
-    again."""
+    """Tune the transformer on the caches alone. Run again after a kill, it goes on from its last checkpoint."""
     from sanaflow.evaluation.sampling import validation_drawer
     from sanaflow.training.run import train_sana as train
 

@@ -58,8 +58,7 @@ class CaptionCache:
     encoded: int
 
     def digest(self) -> str:
-        """sha256 over the captions' keys and the encoder; prompts don't count, they are in the settings of who
-        draws them."""
+        """sha256 over the captions' keys and the encoder. Prompts are in the settings of the step that draws them."""
         rows = self.captions[["dataset", "id", "key"]].sort_values(["dataset", "id", "key"])
         return digest_of([self.fingerprint, rows.to_dict("records")])
 

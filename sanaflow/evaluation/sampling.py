@@ -41,12 +41,13 @@ def draw_pictures(
             batch = prompts[i : i + batch_size]
             texts = [captions.text(prompt, instructed=True) for prompt, _ in batch]
             embeddings, mask = pad([*texts, *[negative] * len(batch)])
+            embeddings, mask = embeddings.to(pipeline.device, torch.float32), mask.to(pipeline.device)
             with torch.inference_mode():
                 drawn = pipeline(
-                    prompt_embeds=embeddings[: len(batch)].float(),
+                    prompt_embeds=embeddings[: len(batch)],
                     prompt_attention_mask=mask[: len(batch)],
                     negative_prompt=None,
-                    negative_prompt_embeds=embeddings[len(batch) :].float(),
+                    negative_prompt_embeds=embeddings[len(batch) :],
                     negative_prompt_attention_mask=mask[len(batch) :],
                     generator=[torch.Generator().manual_seed(seed) for _, seed in batch],
                     height=resolution,

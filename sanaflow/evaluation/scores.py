@@ -21,12 +21,8 @@ class ClipScores:
     model: str
     report: str = field(repr=False)
 
-    def summary(self) -> pd.DataFrame:
-        """Mean, standard deviation, minimum and maximum of base, tuned and of the paired gain."""
-        return summarise(self.scores)
-
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """See `ClipScores.summary`."""
+    """Mean, standard deviation, minimum and maximum of base, tuned and of the paired gain, for `ClipScores.scores`."""
     columns = scores[["base", "tuned"]].assign(gain=scores["tuned"] - scores["base"])
     return columns.agg(["mean", "std", "min", "max"]).T

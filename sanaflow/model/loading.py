@@ -69,8 +69,7 @@ def load_tuned_transformer(tuned: SanaModel) -> SanaTransformer2DModel:
 
 
 def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, device: torch.device) -> SanaPipeline:
-    """A `SanaPipeline` with the model's own scheduler that draws from cached embeddings: no tokenizer, no text
-    encoder."""
+    """A `SanaPipeline` with the model's own scheduler and no text encoder: it draws from cached embeddings."""
     vae = load_vae(model, torch.float32, device)
 
     def load(folder: Path) -> SanaPipeline:
@@ -82,8 +81,7 @@ def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, d
 
 
 def pixels_per_token(model: ModelReference) -> int:
-    """Edge of the square of pixels that one latent token stands for: the autoencoder's compression times the patch
-    size."""
+    """Edge in pixels of what one latent token stands for: the autoencoder's compression times the patch size."""
     with torch.device("meta"):
         vae = AutoencoderDC.from_config(model.config("vae"))
     return vae.spatial_compression_ratio * model.config("transformer")["patch_size"]

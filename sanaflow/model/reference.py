@@ -114,8 +114,7 @@ def resolve_model(settings: ModelSettings) -> ModelReference:
 
 
 def _is_used(path: str) -> bool:
-    """Whether loading the pipeline reads this file: the components' settings and safetensors, no other weight
-    format."""
+    """Whether loading the pipeline reads this file: settings and safetensors, no other weight format."""
     parts = PurePosixPath(path).parts
     if path == "model_index.json":
         return True

@@ -3,13 +3,12 @@
 import json
 
 from sanaflow.config import PublishingSettings
-from sanaflow.evaluation.scores import ClipScores
+from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.model.tuned import SanaModel
 
 
 def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSettings) -> str:
-    """Markdown with the hub's metadata block. Depends on its inputs alone, so that the same release gives the same
-    text."""
+    """Markdown with the hub's metadata block; a function of its inputs alone, so that a release stays the same."""
     metadata = {
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
@@ -63,7 +62,7 @@ prompts, seeds and initial noise.{_caveat(scores)}
 
 
 def _rows(scores: ClipScores) -> list[tuple[str, dict]]:
-    return list(scores.summary().to_dict("index").items())
+    return list(summarise(scores.scores).to_dict("index").items())
 
 
 def _caveat(scores: ClipScores) -> str:

@@ -1,5 +1,4 @@
-"""A release: the files of a pipeline that `SanaPipeline.from_pretrained` loads, its card, its samples and a
-manifest."""
+"""A release: a pipeline that `SanaPipeline.from_pretrained` loads, with its card, samples and manifest."""
 
 import json
 import shutil

@@ -54,8 +54,7 @@ class Batches:
         return Batch(self._latents.batch(positions), embeddings, mask)
 
     def _caption(self, position: int, row: int, number: int) -> torch.Tensor:
-        """One of the picture's captions, or the empty prompt as inference has it, in `caption_dropout_probability`
-        of cases."""
+        """One of the picture's captions or, as often as `caption_dropout_probability` says, the empty prompt."""
         draws = torch.rand(2, generator=generator(self._settings.seed, 0, number, f"caption of row {row}"))
         if draws[0] < self._settings.caption_dropout_probability:
             return self._unconditional

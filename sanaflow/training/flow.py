@@ -16,8 +16,7 @@ def shift_sigmas(sigmas: torch.Tensor, shift: float) -> torch.Tensor:
 
 
 def auto_shift(tokens: int) -> float:
-    """`exp(mu)`, mu linear in the number of latent tokens between (256, 0.5) and (4096, 1.15), as diffusers' flow
-    schedulers."""
+    """`exp(mu)`, mu linear in the tokens between (256, 0.5) and (4096, 1.15), as in diffusers' flow schedulers."""
     return math.exp(0.5 + (tokens - 256) * (1.15 - 0.5) / (4096 - 256))
 
 
@@ -38,8 +37,7 @@ def timesteps(sigmas: torch.Tensor) -> torch.Tensor:
 
 
 def losses_by_sigma(losses: torch.Tensor, sigmas: torch.Tensor, *, bins: int) -> torch.Tensor:
-    """Mean loss (bins,) in each of `bins` equal parts of (0, 1) by noise level (both (samples,)); NaN for an empty
-    part."""
+    """Mean loss (bins,) in each of `bins` equal parts of the noise levels, both (samples,); NaN if empty."""
     part = (sigmas * bins).long().clamp(max=bins - 1)
     sums = torch.zeros(bins, device=losses.device).index_add(0, part, losses)
     return sums / torch.bincount(part, minlength=bins)

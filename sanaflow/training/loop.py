@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers import SanaTransformer2DModel
 from diffusers.optimization import get_scheduler
 
@@ -48,6 +49,7 @@ def train(
     Raises:
         InputError: The loss is no longer a finite number, or a checkpoint can't be written.
     """
+    AcceleratorState._reset_state()  # a process may train more than once, and in another precision
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision, gradient_accumulation_steps=settings.gradient_accumulation_steps
     )
@@ -132,8 +134,7 @@ def _step(
 def batch_losses(
     model: torch.nn.Module, batch: Batch, *, number: int, settings: TrainingSettings, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each sample's loss and noise level, both fp32 (batch,); noise is a function of the seed and the batch's
-    number."""
+    """Each sample's loss and noise level, both fp32 (batch,): functions of the seed and the batch's number."""
     latents = batch.latents.to(device, torch.float32)
     shift = auto_shift(latents[0, 0].numel()) if settings.flow_schedule_auto_shift else settings.flow_schedule_shift
     draws = generator(settings.seed, 0, number, "sigmas")

@@ -63,8 +63,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> tuple[int, list[dict[str, float]]]:
-    """Restore the newest whole checkpoint; a damaged one is passed over. Returns its step and log, or (0, []) if
-    none."""
+    """Restore the newest whole checkpoint, passing over damaged ones; its step and log, or (0, []) if none."""
     for checkpoint in _checkpoints(folder):
         try:
             state = json.loads((checkpoint / "state.json").read_text())

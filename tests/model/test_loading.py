@@ -19,7 +19,7 @@ def test_loaded_parts_are_frozen_fp32(sana_tiny):
 
 
 def test_the_bundled_models_caption_norm_starts_as_sanas(sana_tiny):
-    assert load_transformer(sana_tiny).caption_norm.weight.unique().tolist() == [pytest.approx(0.01)]
+    assert load_transformer(sana_tiny).caption_norm.weight.unique().tolist() == [pytest.approx(0.01, abs=1e-4)]
 
 
 def test_weights_that_do_not_fit_are_reported_in_one_line(tmp_path, copy_of_sana_tiny):

@@ -164,3 +164,13 @@ def test_gradient_checkpointing_changes_memory_not_the_result(caches, sana_tiny,
     )
     for name, value in weights(plain).items():
         torch.testing.assert_close(weights(checkpointed)[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_one_process_may_train_in_one_precision_after_the_other(caches, sana_tiny, tmp_path):
+    for precision in ("bf16", "no"):
+        settings = SETTINGS.model_copy(
+            update={"mixed_precision": precision, "max_train_steps": 2, "lr_warmup_steps": 0}
+        )
+        tuned, log = run(caches, sana_tiny, tmp_path / precision, settings)
+        assert log.steps["loss"].notna().all()
+        assert {value.dtype for value in weights(tuned).values()} == {torch.float32}
