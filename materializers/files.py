@@ -10,6 +10,8 @@ from PIL import Image
 from zenml.enums import VisualizationType
 from zenml.materializers.base_materializer import BaseMaterializer
 
+from sanaflow.errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -31,8 +33,14 @@ class FileMaterializer(BaseMaterializer):
 
     def read_bytes(self, name: str) -> bytes:
         """Read a file."""
-        with self.artifact_store.open(self.path(name), "rb") as file:
-            return file.read()
+        try:
+            with self.artifact_store.open(self.path(name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise InputError(
+                f"the artifact file '{self.path(name)}' is gone, though ZenML still counts on it: "
+                "run once more with `enable_cache: false` at the top of the YAML, which makes it anew"
+            ) from None
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as Parquet."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -86,8 +87,8 @@ class ValidationSettings(Section):
     """Draw after every so many optimizer steps, and before the first and after the last."""
     validation_num_inference_steps: PositiveInt = 20
     validation_guidance: float = Field(default=4.5, ge=1)
-    validation_resolution: PositiveInt | None = None
-    """Edge in pixels; null for what the model was made for."""
+    validation_resolution: int | None = Field(default=None, ge=32, multiple_of=32)
+    """Edge in pixels, which `SanaPipeline` wants to divide by 32; null for what the model was made for."""
     validation_seed: int = 42
 
 
@@ -186,6 +187,18 @@ class RunSettings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     publishing: PublishingSettings = PublishingSettings()
 
+    @model_validator(mode="after")
+    def _release_is_no_training_data(self) -> "RunSettings":
+        release = self.publishing.release_dir
+        for dataset in self.datasets:
+            folder = Path(dataset.instance_data_dir).expanduser().resolve()
+            if release and Path(release).expanduser().resolve().is_relative_to(folder):
+                raise ValueError(
+                    f"'publishing.release_dir' ({release}) lies in dataset '{dataset.id}''s 'instance_data_dir': "
+                    "the next run would train on its samples; name another folder"
+                )
+        return self
+
     @field_validator("datasets")
     @classmethod
     def _ids_are_distinct(cls, datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettings, ...]:
@@ -193,6 +206,35 @@ class RunSettings(Section):
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"the id '{twice[0]}' is used more than once: give each dataset its own")
         return datasets
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A run's YAML as plain data.
+
+    Raises:
+        InputError: It can't be read, is no YAML, says a key twice, or has no section `parameters`.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(), Loader=_NoKeyTwice)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise InputError(f"{path}: has no section 'parameters'; see configs/demo.yaml for one")
+    return content
+
+
+class _NoKeyTwice(yaml.SafeLoader):
+    """YAML lets the second of two equal keys win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.YAMLError(f"the key '{twice[0]}' is there twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
 
 
 def parse_run_settings(parameters: Mapping[str, Any], *, source: Path | str) -> RunSettings:

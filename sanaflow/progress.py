@@ -16,7 +16,7 @@ def progress_bar(*args: Any, **kwargs: Any) -> tqdm:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Load a model without its libraries' own bars and notes; warnings and errors still show."""
+    """Load a model without its libraries' own bars and notes; errors still show."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 

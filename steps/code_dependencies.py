@@ -21,9 +21,9 @@ LEFT_OUT = {"sanaflow.config", "sanaflow.errors"}
 """Parameters are in the cache key by value, and an error's text changes no result."""
 
 
-def code_of(*modules: str) -> CachePolicy:
-    """A cache policy that covers the named modules and all `sanaflow` modules they rest on."""
-    return CachePolicy(file_dependencies=_files(*modules))
+def code_of(*modules: str, and_files: tuple[str, ...] = ()) -> CachePolicy:
+    """A cache policy that covers the named modules, all `sanaflow` modules they rest on, and some other files."""
+    return CachePolicy(file_dependencies=[*_files(*modules), *and_files])
 
 
 def code_digest(*modules: str) -> str:

@@ -16,7 +16,7 @@ from steps.code_dependencies import code_of
 
 
 @step(
-    cache_policy=code_of("sanaflow.evaluation.judge"),
+    cache_policy=code_of("sanaflow.evaluation.judge", and_files=("assets/clip/lite0_minilm_projections.safetensors",)),
     output_materializers={"clip_scores": ClipScoresMaterializer, "clip_gallery": GalleryMaterializer},
 )
 def score_clip(

@@ -102,3 +102,21 @@ def encode_texts(sana_tiny, tmp_path) -> Callable:
 def copy_of_sana_tiny(tmp_path: Path) -> Path:
     """A copy of the bundled model to damage."""
     return Path(shutil.copytree(SANA_TINY, tmp_path / "sana-copy"))
+
+
+@pytest.fixture
+def talkative_sana(copy_of_sana_tiny: Path):
+    """The bundled model with random weights where it has zeros or next to nothing: all of its inputs count."""
+    import torch
+
+    from sanaflow.config import ModelSettings
+    from sanaflow.model.loading import load_transformer
+    from sanaflow.model.reference import resolve_model
+
+    settings = ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny))
+    transformer = load_transformer(resolve_model(settings))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
+    torch.nn.init.ones_(transformer.caption_norm.weight)
+    transformer.save_pretrained(copy_of_sana_tiny / "transformer")
+    return resolve_model(settings)

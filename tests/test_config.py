@@ -85,3 +85,12 @@ def test_a_blank_evaluation_prompt_is_refused():
 def test_settings_survive_being_stored_as_json():
     run = parse_run_settings(SMALLEST | {"training": {"flow_schedule_auto_shift": True}}, source="run.yaml")
     assert type(run).model_validate_json(run.model_dump_json()) == run
+
+
+def test_a_release_inside_the_pictures_is_refused():
+    message = mistakes(publishing={"release_dir": "pictures/out"})
+    assert "'publishing.release_dir' (pictures/out) lies in dataset 'a'" in message
+
+
+def test_a_validation_size_that_can_not_be_drawn_is_refused():
+    assert "validation_resolution': should be a multiple of 32" in mistakes(validation={"validation_resolution": 100})

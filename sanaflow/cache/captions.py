@@ -15,17 +15,18 @@ import torch
 from diffusers import SanaPipeline
 from transformers import PreTrainedTokenizerBase
 
+from sanaflow.cache import index
 from sanaflow.cache.index import CAPTION_COLUMNS, TEXT_COLUMNS, CaptionCache, normalise, text_key
 from sanaflow.cache.store import SHARD_BYTES, ShardStore, bytes_of
 from sanaflow.config import CacheSettings
-from sanaflow.digests import digest_of
+from sanaflow.digests import digest_of, file_digest
 from sanaflow.images.table import ImageTable
 from sanaflow.model.loading import DTYPES, default_device, load_text_encoder, load_tokenizer
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
 
-ENCODER_VERSION = 1
-"""Part of every key: raise it when the same text would be encoded to something else."""
+CODE = [file_digest(Path(file)) for file in (__file__, index.__file__)]
+"""Part of every key: changed code never gets embeddings that other code made."""
 INSTRUCTION = "\n".join(inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default)
 """Sana's complex human instruction in diffusers' spelling, since `SanaPipeline` draws the samples."""
 
@@ -56,7 +57,7 @@ def encode_captions(
     fingerprint = digest_of(
         [
             *(model.digest("text_encoder", "tokenizer"), INSTRUCTION, settings.tokenizer_max_length),
-            *(settings.text_encoder_dtype, ENCODER_VERSION),
+            *(settings.text_encoder_dtype, CODE),
         ]
     )
     rows = [
@@ -75,7 +76,7 @@ def encode_captions(
     print(f"{len(found):,} of {len(by_key):,} captions and prompts reused, {len(missing):,} to encode")
     if missing:
         _encode_missing(missing, model, settings, store)
-        found = store.find(by_key)
+        found |= store.find(missing)
     return CaptionCache(
         folder=folder,
         fingerprint=fingerprint,
@@ -91,20 +92,24 @@ def _encode_missing(
     device = default_device()
     tokenizer = load_tokenizer(model)
     encoder = load_text_encoder(model, DTYPES[settings.text_encoder_dtype], device)
-    ids = {key: token_ids(text, tokenizer, settings.tokenizer_max_length) for key, text in missing.items()}
+
+    def ids_of(key: str) -> list[int]:
+        return token_ids(missing[key], tokenizer, settings.tokenizer_max_length)
+
+    length_of = {key: len(ids_of(key)) for key in missing}
     first_kept = (
         len(tokenizer.encode(INSTRUCTION)) - 1
     )  # the instruction's last space merges with the caption's first word
-    order = sorted(missing, key=lambda key: (len(ids[key]), key))
+    order = sorted(missing, key=lambda key: (length_of[key], key))
     keys: list[str] = []
     embeddings: list[torch.Tensor] = []
     with torch.inference_mode(), progress_bar(total=len(order), desc="encoding captions", unit="caption") as progress:
         for i in range(0, len(order), settings.text_encoder_batch_size):
             batch = order[i : i + settings.text_encoder_batch_size]
-            padded = tokenizer.pad({"input_ids": [ids[key] for key in batch]}, padding=True, return_tensors="pt")
-            states = encoder(**padded.to(device))[0].cpu()
+            padded = tokenizer.pad({"input_ids": [ids_of(key) for key in batch]}, padding=True, return_tensors="pt")
+            states = encoder(**padded.to(device), use_cache=False)[0].cpu()
             for key, state in zip(batch, states, strict=True):
-                tokens = state[: len(ids[key])]
+                tokens = state[: length_of[key]]
                 keys.append(key)
                 embeddings.append(torch.cat([tokens[:1], tokens[first_kept if missing[key].instructed else 1 :]]))
             if bytes_of(embeddings) >= SHARD_BYTES:

@@ -15,8 +15,9 @@ from sanaflow.buckets.plan import BucketPlan
 from sanaflow.cache.index import LATENT_COLUMNS, LatentCache
 from sanaflow.cache.store import SHARD_BYTES, ShardStore, bytes_of
 from sanaflow.config import CacheSettings
-from sanaflow.digests import digest_of
+from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
+from sanaflow.images import decode
 from sanaflow.images.contact_sheet import contact_sheet
 from sanaflow.images.decode import UnreadablePictureError, read_crop
 from sanaflow.images.table import REJECTED_COLUMNS, ImageTable
@@ -24,8 +25,8 @@ from sanaflow.model.loading import DTYPES, default_device, load_vae
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
 
-ENCODER_VERSION = 1
-"""Part of every key: raise it when the same picture would be encoded to something else."""
+CODE = [file_digest(Path(file)) for file in (__file__, decode.__file__)]
+"""Part of every key: changed code never gets latents that other code made."""
 PREVIEW_PICTURES = 8
 
 
@@ -34,11 +35,11 @@ def encode_latents(
 ) -> LatentCache:
     """Find or make the latents of every crop in the plan.
 
-    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`.
-    A picture that can't be read any more, or whose latents aren't finite, is reported and left out.
+    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`. A
+    picture whose latents aren't finite is reported and left out.
 
     Raises:
-        InputError: The model or the store can't be used, or no picture is left.
+        InputError: The model or the store can't be used, a picture has changed since it was looked at, or none is left.
     """
     store = ShardStore(folder)
     crops = plan.crops.assign(key=_keys(plan.crops, model, settings))
@@ -50,7 +51,7 @@ def encode_latents(
     preview = None
     if len(missing):
         preview = _encode_missing(missing, table.uri_of(), model, settings, store, unusable)
-        found = store.find(crops["key"])
+        found |= store.find(missing["key"])
     usable = crops[crops["key"].isin(found)]
     if usable.empty:
         raise InputError(f"no picture has usable latents; the first: {next(iter(unusable.values()))}")
@@ -67,7 +68,7 @@ def encode_latents(
 
 
 def _keys(crops: pd.DataFrame, model: ModelReference, settings: CacheSettings) -> list[str]:
-    fingerprint = [model.digest("vae"), settings.vae_dtype, ENCODER_VERSION]
+    fingerprint = [model.digest("vae"), settings.vae_dtype, CODE]
     geometry = crops[["id", "width", "height", "resize_width", "resize_height", "left", "top"]]
     return [
         digest_of([*(x.item() if hasattr(x, "item") else x for x in row), fingerprint]) for row in geometry.to_numpy()
@@ -76,7 +77,7 @@ def _keys(crops: pd.DataFrame, model: ModelReference, settings: CacheSettings) -
 
 def _encode_missing(
     missing: pd.DataFrame,
-    uri_of: dict[str, str],
+    uri_of: dict[tuple[str, str], str],
     model: ModelReference,
     settings: CacheSettings,
     store: ShardStore,
@@ -90,7 +91,7 @@ def _encode_missing(
         for _, rows in groupby(missing.itertuples(), key=lambda row: (row.width, row.height)):
             keys: list[str] = []
             latents: list[torch.Tensor] = []
-            for batch, pictures in _decoded_batches(list(rows), uri_of, settings.vae_batch_size, unusable):
+            for batch, pictures in _decoded_batches(list(rows), uri_of, settings.vae_batch_size):
                 encoded = vae.encode(to_pixels(pictures).to(device, vae.dtype)).latent * vae.config.scaling_factor
                 for row, picture, latent in zip(batch, pictures, encoded.cpu(), strict=True):
                     if not latent.isfinite().all():
@@ -110,17 +111,16 @@ def _encode_missing(
 
 
 def _decoded_batches(
-    rows: list[Any], uri_of: dict[str, str], batch_size: int, unusable: dict[str, str]
+    rows: list[Any], uri_of: dict[tuple[str, str], str], batch_size: int
 ) -> Iterator[tuple[list[Any], list[Image.Image]]]:
     """Batches of rows with their crops; the next batch is decoded while the caller works on this one."""
 
-    def read(row: Any) -> Image.Image | None:
-        box = (row.left, row.top, row.right, row.bottom)
+    def read(row: Any) -> Image.Image:
+        uri, box = uri_of[row.dataset, row.id], (row.left, row.top, row.right, row.bottom)
         try:
-            return read_crop(uri_of[row.id], resize=(row.resize_width, row.resize_height), crop=box)
+            return read_crop(uri, row.id, resize=(row.resize_width, row.resize_height), crop=box)
         except (OSError, UnreadablePictureError) as error:
-            unusable[row.key] = f"can't be read any more: {error}"
-            return None
+            raise InputError(f"the picture '{uri}' can't be read any more ({error}): run again, to look anew") from None
 
     batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     with ThreadPoolExecutor() as pool:
@@ -128,9 +128,7 @@ def _decoded_batches(
         for i, batch in enumerate(batches):
             pictures = [future.result() for future in coming]
             coming = [pool.submit(read, row) for row in batches[i + 1]] if i + 1 < len(batches) else []
-            whole = [(row, picture) for row, picture in zip(batch, pictures, strict=True) if picture is not None]
-            if whole:
-                yield [row for row, _ in whole], [picture for _, picture in whole]
+            yield batch, pictures
 
 
 def to_pixels(pictures: list[Image.Image]) -> torch.Tensor:

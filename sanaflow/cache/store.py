@@ -7,8 +7,10 @@ Why not a file a sample: reading packed, memory-mapped shards back was measured 
 each.
 """
 
+import contextlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 
 SHARD_BYTES = 256 * 2**20
+STALE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class ShardStore:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"can't make the folder '{folder}' ({error.strerror}): change its permissions") from None
+        for left in folder.glob(".*.tmp"):  # of writers that were killed
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                    left.unlink()
 
     def write(self, keys: Sequence[str], tensors: dict[str, torch.Tensor]) -> str:
         """Add a shard and return its name, which carries its content's sha256.
@@ -76,12 +83,18 @@ class ShardStore:
         for shard in sorted(self.folder.glob("*.safetensors")):
             try:
                 with safe_open(shard, framework="pt") as file:
-                    rows = {key: row for row, key in enumerate(json.loads(file.metadata()["keys"])) if key in wanted}
-            except (SafetensorError, OSError):
-                shard.replace(shard.with_suffix(".damaged"))
+                    keys_here = json.loads((file.metadata() or {}).get("keys", "[]"))
+                rows = {key: row for row, key in enumerate(keys_here) if key in wanted}
+                damaged = bool(rows) and file_digest(shard) != shard.stem
+            except SafetensorError:
+                damaged = True
+            except FileNotFoundError:  # another process has just moved it aside
                 continue
-            if rows and file_digest(shard) != shard.stem:
-                shard.replace(shard.with_suffix(".damaged"))
+            except OSError as error:
+                raise InputError(f"can't read the cache file '{shard}' ({error.strerror}): try again") from None
+            if damaged:
+                with contextlib.suppress(FileNotFoundError):
+                    shard.replace(shard.with_suffix(".damaged"))
                 continue
             found.update({key: Location(shard.name, row) for key, row in rows.items()})
         return found

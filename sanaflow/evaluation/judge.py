@@ -42,11 +42,12 @@ def score_clip(
     """
     prompts = list(product(evaluation_prompts(captions, settings), settings.evaluation_seeds))
     resolution = validation.validation_resolution or native_resolution(model)
+    reader, clip = CaptionReader(captions), load_clip(settings)  # before drawing: a wrong name shows at once
     drawn: dict[str, list[Image.Image]] = {}
     for label, load in (("base", lambda: load_transformer(model)), ("tuned", lambda: load_tuned_transformer(tuned))):
         drawn[label] = draw_pictures(
             load_drawing_pipeline(model, load().to(default_device()), default_device()),
-            CaptionReader(captions),
+            reader,
             prompts,
             negative_prompt=validation.validation_negative_prompt,
             resolution=resolution,
@@ -55,7 +56,6 @@ def score_clip(
             batch_size=settings.evaluation_batch_size,
             description=f"drawing with the {label} model",
         )
-    clip = load_clip(settings)
     batch_size = settings.evaluation_batch_size
     texts = clip.embed_prompts([prompt for prompt, _ in prompts], batch_size=batch_size)
     scores = pd.DataFrame(prompts, columns=SCORE_COLUMNS[:2])

@@ -1,6 +1,7 @@
 """Draw pictures from cached embeddings, so that no text encoder is needed."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def validation_drawer(
 ) -> tuple[Callable[[torch.nn.Module, int], None], Callable[[], Gallery]]:
     """What draws the validation pictures into `folder` while training, and what gathers them all at the end."""
     prompts = [(prompt, settings.validation_seed) for prompt in settings.validation_prompts]
+    reader = cache(lambda: CaptionReader(captions))  # opened once, when the first picture is drawn
 
     def file(step: int, number: int) -> Path:
         return folder / f"step-{step:08d}" / f"{number:04d}.png"
@@ -74,7 +76,7 @@ def validation_drawer(
         transformer.eval()
         pictures = draw_pictures(
             load_drawing_pipeline(model, transformer, next(transformer.parameters()).device),
-            CaptionReader(captions),
+            reader(),
             prompts,
             negative_prompt=settings.validation_negative_prompt,
             resolution=settings.validation_resolution or native_resolution(model),

@@ -24,6 +24,8 @@ def captions_of(picture: Path, dataset: DatasetSettings) -> list[str]:
         lines = [line.strip() for line in text_file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
         raise MissingCaptionError(f"its caption file {text_file.name} is missing") from None
+    except IsADirectoryError:
+        raise MissingCaptionError(f"its caption file {text_file.name} is a folder") from None
     except UnicodeDecodeError:
         raise MissingCaptionError(f"its caption file {text_file.name} is not UTF-8 text") from None
     if not lines:

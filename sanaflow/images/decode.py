@@ -1,5 +1,7 @@
 """From a picture's bytes to RGB pixels: upright, opaque, resized and cropped."""
 
+import contextlib
+import hashlib
 import io
 from pathlib import Path
 
@@ -13,26 +15,47 @@ class UnreadablePictureError(Exception):
 
 
 def read_upright(data: bytes) -> Image.Image:
-    """Decode a whole picture to RGB, turned as its EXIF says, transparent parts on white.
+    """Decode a whole picture to RGB, turned as its EXIF says, transparent parts on white, 16 bits to 8.
 
     Raises:
-        UnreadablePictureError: Not a picture, cut short, or larger than Pillow thinks safe.
+        UnreadablePictureError: Not a picture, cut short, of numbers without a scale, or larger than Pillow thinks safe.
     """
     try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        picture: Image.Image = Image.open(io.BytesIO(data))
+        picture.load()
+        with contextlib.suppress(Exception):  # a picture whose EXIF is damaged is shown as it is
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F":
+            raise UnreadablePictureError("its pixels are floating-point numbers without a scale")
+        if picture.mode.startswith("I"):  # Pillow's own conversion clips 16 bits to white
+            picture = picture.convert("I").point(lambda value: value / 256).convert("L")
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
         return picture.convert("RGB")
+    except UnreadablePictureError:
+        raise
     except UnidentifiedImageError:
         raise UnreadablePictureError("not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadablePictureError(str(error)) from None
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise UnreadablePictureError(str(error) or type(error).__name__) from None
 
 
-def read_crop(uri: str, *, resize: tuple[int, int], crop: tuple[int, int, int, int]) -> Image.Image:
-    """Read, resize to (width, height) and crop to (left, top, right, bottom), in pixels. Antialiased Lanczos."""
-    return read_upright(Path(uri).read_bytes()).resize(resize, Image.Resampling.LANCZOS).crop(crop)
+def read_crop(uri: str, digest: str, *, resize: tuple[int, int], crop: tuple[int, int, int, int]) -> Image.Image:
+    """The part (left, top, right, bottom) of a picture resized to (width, height), in pixels. Antialiased Lanczos.
+
+    Raises:
+        UnreadablePictureError: The file's sha256 is no longer `digest`, or it can't be decoded.
+        OSError: It can't be read.
+    """
+    data = Path(uri).read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UnreadablePictureError("it has changed since it was looked at")
+    picture = read_upright(data)
+    x, y = picture.width / resize[0], picture.height / resize[1]
+    left, top, right, bottom = crop  # cut first: a long strip's whole resize may not fit into memory
+    box = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
+    return picture.resize((right - left, bottom - top), Image.Resampling.LANCZOS, box=box)
 
 
 def read_thumbnail(uri: str, edge: int = 128) -> Image.Image:

@@ -1,7 +1,8 @@
 """Look at a dataset's folder: which pictures it holds, their sizes and captions, and what had to be left out."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
     if not folder.is_dir():
         raise InputError(f"{key} '{folder}' is not a folder: set it to the folder of your pictures")
     try:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        files = sorted(_pictures_below(folder))
     except PermissionError as error:
         raise InputError(f"{key} '{folder}': no right to read '{error.filename}'; change its permissions") from None
     if not files:
@@ -62,15 +63,36 @@ def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
     return list(pictures.values()), rejected
 
 
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """Files with a picture's ending. Hidden folders are passed over; links are followed, each folder once."""
+    entered = set()
+
+    def refused(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refused):
+        if (real := os.path.realpath(parent)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, n) for n in names if Path(n).suffix.lower() in ENDINGS and not n.startswith("."))
+
+
 def _look_at(file: Path, folder: Path, dataset: DatasetSettings) -> dict:
     """A row of the table, or of the rejected files if it has a reason."""
-    name = file.relative_to(folder).as_posix()
+    name = os.fsencode(file.relative_to(folder)).decode(errors="replace")
     try:
+        str(file).encode()
         data = file.read_bytes()
         width, height = read_upright(data).size
         captions = captions_of(file, dataset)
-    except (UnreadablePictureError, MissingCaptionError, PermissionError) as error:
+    except (UnreadablePictureError, MissingCaptionError) as error:
         return {"dataset": dataset.id, "file": name, "reason": str(error)}
+    except UnicodeEncodeError:
+        return {"dataset": dataset.id, "file": name, "reason": "its name is not UTF-8: rename it"}
+    except OSError as error:
+        return {"dataset": dataset.id, "file": name, "reason": f"can't be read: {error.strerror}"}
     return {
         "dataset": dataset.id,
         "id": hashlib.sha256(data).hexdigest(),

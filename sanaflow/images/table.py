@@ -30,6 +30,6 @@ class ImageTable:
         pictures = self.pictures.drop(columns=["uri", "file"]).sort_values(["dataset", "id"])
         return digest_of([{**row, "captions": list(row["captions"])} for row in pictures.to_dict("records")])
 
-    def uri_of(self) -> dict[str, str]:
-        """Where each picture id can be read now."""
-        return dict(zip(self.pictures["id"], self.pictures["uri"], strict=True))
+    def uri_of(self) -> dict[tuple[str, str], str]:
+        """Where each (dataset, picture id) can be read now."""
+        return {(p.dataset, p.id): p.uri for p in self.pictures.itertuples()}

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, Gemma2Model, PreTrainedTokenizerBase
 
 from sanaflow.errors import InputError
@@ -25,17 +26,12 @@ def default_device() -> torch.device:
 
 def load_vae(model: ModelReference, dtype: torch.dtype, device: torch.device) -> AutoencoderDC:
     """The deep-compression autoencoder, frozen."""
-    return _load(model, "vae", lambda f: AutoencoderDC.from_pretrained(f, subfolder="vae", torch_dtype=dtype)).to(
-        device
-    )
+    return _load_weights(model, "vae", AutoencoderDC, torch_dtype=dtype).to(device)
 
 
 def load_text_encoder(model: ModelReference, dtype: torch.dtype, device: torch.device) -> Gemma2Model:
     """Gemma 2 without its language-model head, frozen."""
-    encoder = _load(
-        model, "text_encoder", lambda f: Gemma2Model.from_pretrained(f, subfolder="text_encoder", dtype=dtype)
-    )
-    return encoder.to(device)
+    return _load_weights(model, "text_encoder", Gemma2Model, dtype=dtype).to(device)
 
 
 def load_tokenizer(model: ModelReference) -> PreTrainedTokenizerBase:
@@ -47,11 +43,7 @@ def load_tokenizer(model: ModelReference) -> PreTrainedTokenizerBase:
 
 def load_transformer(model: ModelReference) -> SanaTransformer2DModel:
     """The transformer with fp32 weights, its linear attention safe under autocast."""
-    transformer = _load(
-        model,
-        "transformer",
-        lambda f: SanaTransformer2DModel.from_pretrained(f, subfolder="transformer", torch_dtype=torch.float32),
-    )
+    transformer = _load_weights(model, "transformer", SanaTransformer2DModel, torch_dtype=torch.float32)
     keep_linear_attention_fp32(transformer)
     return transformer
 
@@ -82,14 +74,42 @@ def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, d
 
 def pixels_per_token(model: ModelReference) -> int:
     """Edge in pixels of what one latent token stands for: the autoencoder's compression times the patch size."""
-    with torch.device("meta"):
-        vae = AutoencoderDC.from_config(model.config("vae"))
-    return vae.spatial_compression_ratio * model.config("transformer")["patch_size"]
+    try:
+        with torch.device("meta"):
+            vae = AutoencoderDC.from_config(model.config("vae"))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+        raise InputError(
+            f"model '{model.name}': its vae/config.json doesn't fit ({error}); get the model again"
+        ) from None
+    return vae.spatial_compression_ratio * _setting(model, "patch_size")
 
 
 def native_resolution(model: ModelReference) -> int:
     """The edge in pixels that the model was made for."""
-    return model.config("transformer")["sample_size"] * pixels_per_token(model)
+    return _setting(model, "sample_size") * pixels_per_token(model)
+
+
+def _setting(model: ModelReference, name: str) -> int:
+    value = model.config("transformer").get(name)
+    if not isinstance(value, int) or value < 1:
+        raise InputError(f"model '{model.name}': its transformer/config.json has no '{name}'; get the model again")
+    return value
+
+
+def _load_weights(model: ModelReference, component: str, kind: Any, **options: Any) -> Any:
+    """A component with all of its weights, frozen; one that isn't in the files is never left random.
+
+    Raises:
+        InputError: It can't be loaded, or weights are missing.
+    """
+
+    def load(folder: Path) -> torch.nn.Module:
+        loaded, report = kind.from_pretrained(folder, subfolder=component, output_loading_info=True, **options)
+        if absent := sorted(report["missing_keys"]):
+            raise ValueError(f"{len(absent)} of its weights are missing, for example {absent[0]}")
+        return loaded.requires_grad_(False).eval()
+
+    return _load(model, component, load)
 
 
 def _load(model: ModelReference, component: str, load: Callable[[Path], T]) -> T:
@@ -101,10 +121,9 @@ def _load(model: ModelReference, component: str, load: Callable[[Path], T]) -> T
     folder = model.folder(component)
     try:
         with quietly():
-            loaded = load(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+            return load(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"model '{model.name}': its {component} can't be loaded ({reason}); get the model again"
-        ) from error
-    return loaded.requires_grad_(False).eval() if isinstance(loaded, torch.nn.Module) else loaded
+        ) from None

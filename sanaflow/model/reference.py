@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+VARIANT = re.compile(r"\.(bf16|fp16|fp32)[.-]")  # "model.bf16-00001-of-00002.safetensors": a second copy of the weights
 PIPELINE_CLASSES = ("SanaPipeline", "SanaPAGPipeline")
 T = TypeVar("T")
 
@@ -119,7 +121,7 @@ def _is_used(path: str) -> bool:
     if path == "model_index.json":
         return True
     kept = path.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))
-    return len(parts) == 2 and parts[0] in COMPONENTS and kept and ".fp16." not in path and ".bf16." not in path
+    return len(parts) == 2 and parts[0] in COMPONENTS and kept and not VARIANT.search(path)
 
 
 def _digest_like_hub(path: Path) -> str:
@@ -145,15 +147,19 @@ def _check_is_sana(name: str, index: Path, files: list[str]) -> None:
     for component in ("text_encoder", "transformer", "vae"):
         if not any(f.startswith(f"{component}/") and f.endswith(".safetensors") for f in files):
             raise InputError(
-                f"model '{name}' has no safetensors in '{component}': convert it, other formats aren't read"
+                f"model '{name}' has no plain safetensors in '{component}' (other formats and variants such as 'bf16' "
+                "aren't read): load it with SanaPipeline and variant=..., and save_pretrained it to a folder"
             )
 
 
 def _read_json(name: str, file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError(f"model '{name}': its {file.name} is not JSON; get the model again") from None
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"model '{name}': its {file.name} is not a JSON object; get the model again")
+    return content
 
 
 def _ask_hub(name: str, question: Callable[[], T]) -> T:

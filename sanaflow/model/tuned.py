@@ -28,7 +28,7 @@ class SanaModel:
     settings: dict
 
     def digest(self) -> str:
-        """sha256 over the weights' files."""
+        """sha256 over the weights and the config."""
         return self.folder.name
 
     def verify(self) -> None:
@@ -45,5 +45,5 @@ class SanaModel:
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over a folder's safetensors files."""
-    return digest_of({path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))})
+    """sha256 over a transformer's folder: its weights and its config."""
+    return digest_of({path.name: file_digest(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 
 from sanaflow.errors import InputError
@@ -30,12 +30,19 @@ def push(folder: Path, paths: Sequence[str], *, repo: str, private: bool) -> tup
             "or leave hub_model_id out to make a release folder only"
         )
     api = HfApi()
+    operations: list[CommitOperationAdd | CommitOperationDelete]
     operations = [CommitOperationAdd(path, folder / path) for path in paths]
     try:
         api.create_repo(repo, private=private, exist_ok=True)
+        parts = {path.split("/")[0] for path in paths if "/" in path}  # transformer, vae, ...: ours alone, as a whole
+        left = [p for p in api.list_repo_files(repo) if p.split("/")[0] in parts and "/" in p and p not in paths]
+        operations += [CommitOperationDelete(path) for path in left]
         done = api.create_commit(repo, operations, commit_message="Release by Sanaflow")
     except HFValidationError as error:
         raise InputError(f"publishing.hub_model_id '{repo}' is not a valid hub id: {error}") from None
+    except ValueError as error:  # the hub reads the model card's metadata and says what is wrong with it
+        reason = " ".join(str(error).split())
+        raise InputError(f"the hub refuses the model card of '{repo}', see publishing.license: {reason}") from None
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise _explained(error, repo) from None
     except RuntimeError as error:  # what the client makes of an upload that failed after all retries

@@ -7,7 +7,7 @@ from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.model.tuned import SanaModel
 
 
-def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSettings) -> str:
+def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSettings, *, resolution: int) -> str:
     """Markdown with the hub's metadata block; a function of its inputs alone, so that a release stays the same."""
     metadata = {
         "library_name": "diffusers",
@@ -17,6 +17,11 @@ def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSetting
         **({"license": settings.license} if settings.license else {}),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in metadata.items()]
+    size = (
+        ""
+        if resolution in (512, 1024, 2048, 4096)
+        else (f", height={resolution}, width={resolution}, use_resolution_binning=False")
+    )
     prompt = scores.scores.sort_values("tuned").iloc[-1]["prompt"]
     base_model = tuned.base_model if "@" in tuned.base_model else "a local folder"
     table = "\n".join(
@@ -36,7 +41,7 @@ import torch
 from diffusers import SanaPipeline
 
 pipeline = SanaPipeline.from_pretrained("{settings.hub_model_id or "this folder"}", torch_dtype=torch.float32)
-pipeline({json.dumps(prompt, ensure_ascii=False)}).images[0].save("picture.png")
+pipeline({json.dumps(prompt, ensure_ascii=False)}{size}).images[0].save("picture.png")
 ```
 
 ## Scores

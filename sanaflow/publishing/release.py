@@ -55,41 +55,59 @@ def _written(
     folder: Path, tuned: SanaModel, scores: ClipScores, gallery: Gallery, settings: PublishingSettings
 ) -> dict[str, Path]:
     """The files that are made for the release."""
-    (folder / "README.md").write_text(model_card(tuned, scores, settings))
+    resolution = int(gallery.rows["width"].iloc[0])
+    (folder / "README.md").write_text(model_card(tuned, scores, settings, resolution=resolution))
     scores.scores.to_csv(folder / "clip_scores.csv", index=False)
     gallery_sheet(gallery).save(folder / "samples.png")
     return {path.name: path for path in folder.iterdir()}
 
 
 def write_folder(folder: Path, sources: Mapping[str, Path], files: Mapping[str, str]) -> None:
-    """Copy the files into a new folder and rename it into place; a release that is there already is replaced,
-    nothing else.
+    """Copy the files into a new folder and rename it into place. Nothing but an earlier release is replaced.
 
     Raises:
-        InputError: `folder` holds something that is not a release, or can't be written.
+        InputError: `folder` holds something that is not a release of ours, or can't be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MANIFEST).is_file():
-            raise InputError(
-                f"publishing.release_dir '{folder}' holds something that is not a release: name another folder"
-            )
-        if _is_whole(folder, files):
-            return
-    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    old = _released_files(folder)
+    if old == dict(files) and all((folder / p).is_file() and file_digest(folder / p) == d for p, d in files.items()):
+        return
+    mark = uuid.uuid4().hex
+    hidden, aside = folder.with_name(f".{folder.name}.{mark}.tmp"), folder.with_name(f".{folder.name}.{mark}.old")
     try:
         for path, source in sources.items():
             (hidden / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, hidden / path)
-        (hidden / MANIFEST).write_text(json.dumps({"files": dict(files)}, indent=2))
+        (hidden / MANIFEST).write_text(json.dumps({"made_by": "sanaflow", "files": dict(files)}, indent=2))
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(aside)
         hidden.rename(folder)
     except OSError as error:
         shutil.rmtree(hidden, ignore_errors=True)
         raise InputError(
             f"publishing.release_dir '{folder}' can't be written ({error.strerror}): name another folder"
         ) from None
+    shutil.rmtree(aside, ignore_errors=True)
 
 
-def _is_whole(folder: Path, files: Mapping[str, str]) -> bool:
-    return all((folder / path).is_file() and file_digest(folder / path) == digest for path, digest in files.items())
+def _released_files(folder: Path) -> dict[str, str]:
+    """What the manifest of a release in `folder` lists; nothing where there is no such folder, or an empty one.
+
+    Raises:
+        InputError: Something else is there that would be lost.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return {}
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        released = manifest["files"] if manifest["made_by"] == "sanaflow" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        released = None
+    if released is None:
+        raise InputError(f"publishing.release_dir '{folder}' is or holds something else: name another folder")
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    if foreign := sorted(there - set(released) - {MANIFEST}):
+        raise InputError(
+            f"publishing.release_dir '{folder}' holds a file that is not of the release there, '{foreign[0]}': "
+            "move it away or name another folder"
+        )
+    return released

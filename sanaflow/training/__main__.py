@@ -8,11 +8,9 @@ To use the caches of a pipeline's stack, let --store be the folder `sanaflow` in
 from pathlib import Path
 
 import click
-import yaml
 
-from sanaflow.config import parse_run_settings
+from sanaflow.config import parse_run_settings, read_yaml
 from sanaflow.digests import digest_of
-from sanaflow.errors import InputError
 
 
 @click.command(help=__doc__)
@@ -22,11 +20,7 @@ from sanaflow.errors import InputError
 )
 def main(run_yaml: Path, store: Path) -> None:
     """From pictures to a tuned transformer in STORE/models."""
-    try:
-        parameters = yaml.safe_load(run_yaml.read_text())["parameters"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        raise InputError(f"{run_yaml}: is not a YAML with a section 'parameters'; see configs/demo.yaml") from None
-    run = parse_run_settings(parameters, source=run_yaml)
+    run = parse_run_settings(read_yaml(run_yaml)["parameters"], source=run_yaml)
 
     # Only now: what these import takes seconds, and a mistake in the YAML should show at once.
     from sanaflow.buckets.plan import plan_crops

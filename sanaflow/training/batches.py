@@ -4,7 +4,7 @@ A batch is of one bucket. An epoch shows every sample once (and `repeats` times 
 is kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pandas as pd
@@ -29,19 +29,20 @@ class Batches:
     """All batches of a run, by number."""
 
     def __init__(self, latents: LatentCache, captions: CaptionCache, settings: TrainingSettings) -> None:
-        """Open both caches.
+        """Open both caches. Their rows are put in an order of their own: files' names decide nothing.
 
         Raises:
             InputError: A shard is missing or damaged.
         """
-        self._latents, self._captions = LatentReader(latents), CaptionReader(captions)
+        entries = latents.entries.sort_values(["dataset", "id"], ignore_index=True)
+        self._latents = LatentReader(replace(latents, entries=entries))
+        self._captions = CaptionReader(captions)
         self._settings = settings
-        buckets = bucket_positions(latents.entries)
+        buckets = bucket_positions(entries)
         self._epoch = lru_cache(2)(
             lambda epoch: epoch_batches(buckets, settings.train_batch_size, seed=settings.seed, epoch=epoch)
         )
-        by_picture = captions.captions.groupby(["dataset", "id"])["key"].agg(list).to_dict()
-        entries = latents.entries
+        by_picture = captions.captions.groupby(["dataset", "id"])["key"].agg(sorted).to_dict()
         self._caption_keys = [by_picture[pair] for pair in zip(entries["dataset"], entries["id"], strict=True)]
         self._unconditional = self._captions.text("", instructed=False)
         self.per_epoch = len(self._epoch(0))

@@ -39,5 +39,7 @@ def timesteps(sigmas: torch.Tensor) -> torch.Tensor:
 def losses_by_sigma(losses: torch.Tensor, sigmas: torch.Tensor, *, bins: int) -> torch.Tensor:
     """Mean loss (bins,) in each of `bins` equal parts of the noise levels, both (samples,); NaN if empty."""
     part = (sigmas * bins).long().clamp(max=bins - 1)
-    sums = torch.zeros(bins, device=losses.device).index_add(0, part, losses)
-    return sums / torch.bincount(part, minlength=bins)
+    sums = torch.zeros(bins, device=losses.device).index_add(0, part.to(losses.device), losses)
+    return sums / torch.bincount(part, minlength=bins).to(
+        losses.device
+    )  # counted where the noise levels are: on the CPU

@@ -53,6 +53,8 @@ def train(
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision, gradient_accumulation_steps=settings.gradient_accumulation_steps
     )
+    if accelerator.num_processes > 1:
+        raise InputError("training runs on one process for now: start it without `accelerate launch` or torchrun")
     transformer.requires_grad_(True).train().to(accelerator.device)
     if settings.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
@@ -71,9 +73,10 @@ def train(
     )
     state = {"model": transformer, "optimizer": optimizer, "scheduler": scheduler}
     start, log = load_checkpoint(checkpoints, **state)
-    model, prepared = accelerator.prepare(transformer, optimizer)
+    model, prepared = accelerator.prepare(transformer, optimizer, device_placement=[True, False])
     if draw and start == 0:
         draw(transformer, 0)
+        transformer.train()
 
     window: list[dict[str, torch.Tensor | float]] = []
     with progress_bar(total=settings.max_train_steps, initial=start, desc="training", unit="step") as progress:
@@ -134,11 +137,12 @@ def _step(
 def batch_losses(
     model: torch.nn.Module, batch: Batch, *, number: int, settings: TrainingSettings, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each sample's loss and noise level, both fp32 (batch,): functions of the seed and the batch's number."""
+    """Each sample's loss and, on the CPU, noise level: fp32 (batch,), functions of the seed and the batch's number."""
     latents = batch.latents.to(device, torch.float32)
     shift = auto_shift(latents[0, 0].numel()) if settings.flow_schedule_auto_shift else settings.flow_schedule_shift
     draws = generator(settings.seed, 0, number, "sigmas")
-    sigmas = draw_sigmas(len(latents), shift=shift or SANA_SHIFT, generator=draws).to(device)
+    on_cpu = draw_sigmas(len(latents), shift=shift or SANA_SHIFT, generator=draws)
+    sigmas = on_cpu.to(device)
     noise = torch.randn(latents.shape, generator=generator(settings.seed, 0, number, "noise")).to(device)
     predicted = model(
         add_noise(latents, noise, sigmas),
@@ -147,7 +151,7 @@ def batch_losses(
         timestep=timesteps(sigmas),
         return_dict=False,
     )[0]
-    return flow_losses(predicted, latents, noise), sigmas
+    return flow_losses(predicted, latents, noise), on_cpu
 
 
 def _peak_memory_bytes() -> int:
@@ -166,5 +170,5 @@ def _check_finite(rows: list[dict[str, float]]) -> None:
         if not torch.tensor([row["loss"], row["grad_norm"]]).isfinite().all():
             raise InputError(
                 f"step {row['step']:.0f}: the loss is {row['loss']}, its gradient's norm {row['grad_norm']}: "
-                "lower training.learning_rate; the checkpoints before this step are kept"
+                "lower training.learning_rate"
             )

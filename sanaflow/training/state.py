@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sanaflow.digests import file_digest
@@ -49,9 +50,9 @@ def save_checkpoint(
                 os.fsync(file.fileno())
         shutil.rmtree(target, ignore_errors=True)
         hidden.rename(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(hidden, ignore_errors=True)
-        raise InputError(f"can't write a checkpoint to '{folder}' ({error.strerror}): free some space") from None
+        raise InputError(f"can't write a checkpoint to '{folder}' ({error}): free some space") from None
     for old in _checkpoints(folder)[keep:]:
         shutil.rmtree(old)
 

@@ -23,7 +23,7 @@ CAPTIONS = {
 
 @pytest.fixture(scope="module")
 def reference(sana_tiny):
-    return SanaPipeline.from_pretrained(sana_tiny.name)
+    return SanaPipeline.from_pretrained(sana_tiny.name, torch_dtype=torch.float32)
 
 
 @pytest.fixture

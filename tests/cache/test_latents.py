@@ -4,7 +4,7 @@ from diffusers import AutoencoderDC
 from diffusers.image_processor import VaeImageProcessor
 
 from sanaflow.cache.latents import encode_latents
-from sanaflow.cache.reading import LatentReader
+from sanaflow.cache.reading import CaptionReader, LatentReader
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
 from sanaflow.images.decode import read_crop
@@ -19,7 +19,8 @@ def test_latents_equal_diffusers_own_encoding(encode, make_pictures, sana_tiny):
     for row, position in zip(plan.crops.itertuples(), range(len(cache.entries)), strict=True):
         assert cache.entries.at[position, "id"] == row.id
         picture = read_crop(
-            table.uri_of()[row.id],
+            table.uri_of()["set", row.id],
+            row.id,
             resize=(row.resize_width, row.resize_height),
             crop=(row.left, row.top, row.right, row.bottom),
         )
@@ -66,14 +67,35 @@ def test_batch_size_does_not_change_the_latents(encode, make_pictures):
         )
 
 
-def test_a_picture_that_vanished_is_reported_and_the_others_stay(encode, make_pictures, sana_tiny, tmp_path):
-    folder = make_pictures(PICTURES)
-    table, plan, _ = encode(folder, store="first")
-    (folder / "c.png").unlink()
-    cache = encode_latents(table, plan, model=sana_tiny, settings=CacheSettings(), folder=tmp_path / "second")
-    assert cache.rejected["file"].tolist() == ["c.png"]
-    assert "can't be read any more" in cache.rejected["reason"][0]
-    assert (len(cache.entries), cache.encoded) == (4, 4)
+def test_a_picture_that_changed_after_the_look_is_never_stored_under_the_old_address(
+    encode, make_pictures, sana_tiny, tmp_path
+):
+    folder = make_pictures({"a.png": (64, 64)})
+    table, plan, first = encode(folder)
+    original = (folder / "a.png").read_bytes()
+    make_pictures({"a.png": (64, 64)}, seed=9)
+    store = tmp_path / "second"
+    with pytest.raises(InputError, match=r"a\.png' can't be read any more \(it has changed"):
+        encode_latents(table, plan, model=sana_tiny, settings=CacheSettings(), folder=store)
+    (folder / "a.png").write_bytes(original)
+    again = encode_latents(table, plan, model=sana_tiny, settings=CacheSettings(), folder=store)
+    assert again.encoded == 1
+    assert torch.equal(LatentReader(again).batch([0]), LatentReader(first).batch([0]))
+
+
+def test_readers_refuse_damaged_shards(encode, encode_texts, make_pictures):
+    table, _, latents = encode(make_pictures({"a.png": (64, 64)}))
+    captions = encode_texts(table)
+    for cache, reader, shards in (
+        (latents, LatentReader, latents.entries["shard"]),
+        (captions, CaptionReader, captions.texts["shard"]),
+    ):
+        shard = cache.folder / shards[0]
+        data = bytearray(shard.read_bytes())
+        data[-1] ^= 1
+        shard.write_bytes(data)
+        with pytest.raises(InputError, match="missing or damaged"):
+            reader(cache)
 
 
 def test_latents_that_are_not_finite_are_never_stored(encode, make_pictures, monkeypatch):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sanaflow.cache.store import Location, ShardStore
 from sanaflow.errors import InputError
@@ -78,3 +79,18 @@ def test_a_folder_that_can_not_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=f"can't make the folder '{tmp_path}/file/store'"):
         ShardStore(tmp_path / "file" / "store")
+
+
+def test_a_shard_that_can_not_be_read_for_a_moment_is_not_thrown_away(store):
+    name, _ = shard_of(store, "a")
+    (store.folder / name).rename(store.folder / "kept")
+    (store.folder / name).symlink_to(store.folder)  # reading it is an OSError, not damage
+    with pytest.raises(InputError, match="can't read the cache file"):
+        store.find(["a"])
+    assert (store.folder / name).is_symlink()
+
+
+def test_a_safetensors_file_of_someone_else_is_left_alone(store):
+    save_file({"x": torch.zeros(1)}, store.folder / "other.safetensors")
+    assert store.find(["a"]) == {}
+    assert (store.folder / "other.safetensors").is_file()

@@ -138,7 +138,7 @@ def test_changed_code_is_never_served_from_the_cache(project_copy, write_run):
     changed = output_of(command("prepare", path))
     assert "Using cached version of step `encode_latents`" not in changed
     assert "Using cached version of step `encode_captions`" in changed
-    assert "5 of 5 latents reused, 0 to encode" in changed
+    assert "0 of 5 latents reused, 5 to encode" in changed, "nor from the store"
 
 
 def test_a_run_killed_while_training_goes_on_where_it_was(project_copy, write_run, tmp_path):

@@ -10,7 +10,7 @@ from sanaflow.evaluation.clip import load_clip
 from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, score_clip
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
 from sanaflow.evaluation.scores import summarise
-from sanaflow.model.loading import load_transformer
+from sanaflow.model.loading import load_transformer, load_tuned_transformer
 from sanaflow.model.tuned import SanaModel, weights_digest
 from tests.environment import PROJECT
 
@@ -33,6 +33,7 @@ def tuned(sana_tiny, tmp_path) -> SanaModel:
     torch.manual_seed(0)
     transformer = load_transformer(sana_tiny)
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
+    transformer.register_to_config(_name_or_path=None)
     transformer.save_pretrained(tmp_path / "tuned")
     folder = (tmp_path / "tuned").rename(tmp_path / weights_digest(tmp_path / "tuned"))
     data = {"latents": "0" * 64, "captions": "1" * 64}
@@ -71,6 +72,10 @@ def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
     assert gallery.rows["label"].tolist() == ["base"] * 6 + ["tuned"] * 6
     halves = gallery.rows.drop(columns="label")
     assert halves[:6].reset_index(drop=True).equals(halves[6:].reset_index(drop=True))
+    clip = load_clip(PACKAGED)
+    texts = clip.embed_prompts(gallery.rows["prompt"].tolist(), batch_size=4)
+    by_hand = clip_scores(texts, clip.embed_pictures(gallery.pictures, batch_size=4))
+    assert [*scores.scores["base"], *scores.scores["tuned"]] == pytest.approx(by_hand, abs=1e-3)
     gain = scores.scores["tuned"] - scores.scores["base"]
     assert summarise(scores.scores).at["gain", "mean"] == pytest.approx(gain.mean())
     assert scores.report.count("data:image/jpeg") == 12
@@ -81,7 +86,7 @@ def test_a_damaged_tuned_model_is_never_scored(tuned):
     weights = tuned.folder / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(InputError, match="missing or damaged"):
-        tuned.verify()
+        load_tuned_transformer(tuned)
 
 
 def test_captions_are_picked_evenly_where_no_prompts_are_given(encode, encode_texts, make_pictures):

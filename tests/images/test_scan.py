@@ -1,4 +1,6 @@
 import hashlib
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -97,3 +99,24 @@ def test_the_digest_ignores_names_and_places_but_not_captions(make_pictures):
     assert scan(folder, **settings).digest() == before
     assert scan(folder).digest() != before
     assert scan(folder, **settings, repeats=1).digest() != before
+
+
+def test_hidden_folders_are_passed_over_and_links_to_folders_followed_once(make_pictures, tmp_path):
+    folder = make_pictures({"a.png": (8, 8), ".ipynb_checkpoints/a-checkpoint.png": (8, 8)})
+    linked = make_pictures({"b.png": (9, 9)}, folder="elsewhere", seed=1)
+    (folder / "link").symlink_to(linked, target_is_directory=True)
+    (linked / "back").symlink_to(folder, target_is_directory=True)
+    assert scan(folder).pictures["file"].tolist() == ["a.png", "link/b.png"]
+
+
+def test_names_that_are_not_utf8_and_folders_for_captions_are_reported(make_pictures):
+    folder = make_pictures({"a.png": (8, 8), "b.png": (8, 8)})
+    (folder / "a.txt").write_text("a dot")
+    (folder / "b.txt").mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes((folder / "a.png").read_bytes())
+    table = scan(folder, caption_strategy="textfile")
+    assert table.pictures["file"].tolist() == ["a.png"]
+    assert sorted(table.rejected["reason"]) == [
+        "its caption file b.txt is a folder",
+        "its name is not UTF-8: rename it",
+    ]

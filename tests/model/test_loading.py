@@ -1,9 +1,10 @@
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sanaflow.config import ModelSettings
 from sanaflow.errors import InputError
-from sanaflow.model.loading import load_transformer, load_vae, native_resolution, pixels_per_token
+from sanaflow.model.loading import load_text_encoder, load_transformer, load_vae, native_resolution, pixels_per_token
 from sanaflow.model.reference import resolve_model
 
 
@@ -29,3 +30,29 @@ def test_weights_that_do_not_fit_are_reported_in_one_line(tmp_path, copy_of_sana
     with pytest.raises(InputError, match=r"its vae can't be loaded \(.*get the model again") as caught:
         load_vae(model, torch.float32, torch.device("cpu"))
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("component", "load"),
+    [
+        ("transformer", load_transformer),
+        ("vae", lambda model: load_vae(model, torch.float32, torch.device("cpu"))),
+        ("text_encoder", lambda model: load_text_encoder(model, torch.float32, torch.device("cpu"))),
+    ],
+)
+def test_a_missing_weight_is_an_error_and_never_random(copy_of_sana_tiny, component, load):
+    [path] = (copy_of_sana_tiny / component).glob("*.safetensors")
+    weights = load_file(path)
+    weights.pop(sorted(weights)[-1])
+    save_file(weights, path, metadata={"format": "pt"})
+    model = resolve_model(ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny)))
+    with pytest.raises(InputError, match=f"its {component} can't be loaded"):
+        load(model)
+
+
+@pytest.mark.parametrize("config", ["{}", "[]", '{"patch_size": "x"}'])
+def test_a_config_that_does_not_fit_is_one_line(copy_of_sana_tiny, config):
+    (copy_of_sana_tiny / "transformer" / "config.json").write_text(config)
+    model = resolve_model(ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny)))
+    with pytest.raises(InputError, match="get the model again"):
+        pixels_per_token(model)

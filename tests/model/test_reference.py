@@ -44,7 +44,11 @@ def test_a_hub_model_is_pinned_and_has_the_digest_of_its_folder(hub):
 
 
 def test_only_the_parts_asked_for_are_downloaded(hub):
-    hub.add_repo("models", "someone/sana-parts", files_of(SANA_TINY) | {"vae/old.bin": b"x", "big.ckpt": b"x"})
+    hub.add_repo(
+        "models",
+        "someone/sana-parts",
+        files_of(SANA_TINY) | {"vae/old.bin": b"x", "vae/x.bf16-00001-of-00002.safetensors": b"x", "big.ckpt": b"x"},
+    )
     resolve("someone/sana-parts").folder("vae")
     fetched = {path.split("/resolve/")[1].split("/", 1)[1] for _, path in hub.requests if "/resolve/" in path}
     assert fetched == {"model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors"}

@@ -54,11 +54,28 @@ def test_every_configuration_in_the_repository_is_good(path):
             {"steps": {"train_sana": {"settings": {"resources": {"gpu_cout": 1}}}}},
             "run.yaml: unknown key 'gpu_cout' in 'steps.train_sana.settings.resources': did you mean 'gpu_count'?",
         ),
+        ({"steps": ["train_sana"]}, "run.yaml: 'steps' should be a mapping from step names to their settings"),
+        ({"steps": {"train_sana": 3}}, "run.yaml: 'steps.train_sana' should be a mapping of the step's settings"),
+        ({"settings": 3}, "run.yaml: 'settings' should be a mapping"),
+        (
+            {"steps": {"train_sana": {"step_operator": "gpu"}}},
+            "run.yaml: 'steps.train_sana.step_operator' is set, but the active stack has none: "
+            "`zenml stack set` one that has",
+        ),
+        (
+            {"environment": {"HF_TOKEN": "hf_x"}},
+            "run.yaml: 'environment.HF_TOKEN': a secret doesn't belong into a YAML: "
+            "use the environment or ZenML's secrets",
+        ),
         ({"retry": {"max_retrys": 1}}, "run.yaml: unknown key 'max_retrys' in 'retry': did you mean 'max_retries'?"),
     ],
 )
 def test_an_unknown_key_anywhere_gets_the_nearest_known_one(mistakes, top, line):
     assert mistakes(**top) == line
+
+
+def test_a_value_of_the_wrong_kind_is_named(mistakes):
+    assert "run.yaml: 'enable_cache': Input should be a valid boolean" in mistakes(enable_cache="maybe")
 
 
 def test_parameters_of_a_step_belong_to_the_top(mistakes):
@@ -70,6 +87,7 @@ def test_parameters_of_a_step_belong_to_the_top(mistakes):
     ("text", "message"),
     [
         ("parameters: [", "is not YAML"),
+        ("parameters: {}\nparameters: {}", "is not YAML: the key 'parameters' is there twice"),
         ("", "has no section 'parameters'"),
         ("just text", "has no section 'parameters'"),
         ("parameters: 3", "has no section 'parameters'"),

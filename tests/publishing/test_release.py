@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.evaluation.test_judge import tuned  # noqa: F401
 SCORES = ClipScores(
     pd.DataFrame({"prompt": ["a", "b"], "seed": [0, 0], "base": [10.0, 20.0], "tuned": [12.0, 26.0]}), "packaged", ""
 )
-GALLERY = gallery_of([(label, p, 0, Image.new("RGB", (8, 8))) for label in ("base", "tuned") for p in "ab"])
+GALLERY = gallery_of([(label, p, 0, Image.new("RGB", (64, 64))) for label in ("base", "tuned") for p in "ab"])
 
 
 @pytest.fixture
@@ -62,7 +63,14 @@ def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):  # 
     assert 'license: "apache-2.0"' in card
     assert tuned.digest()[:16] in card
     assert "can't be compared with published ones" in card
-    assert str(tuned.folder) not in card  # no path of this machine
+
+
+def test_no_path_of_this_machine_is_published(release, tuned, sana_tiny):  # noqa: F811
+    made = release()
+    for path in made.files:
+        content = (made.folder / path).read_bytes()
+        assert str(tuned.folder.parent).encode() not in content, path
+        assert sana_tiny.name.encode() not in content, path
 
 
 def test_the_manifest_lists_every_file_with_its_checksum(release):
@@ -87,9 +95,58 @@ def test_publishing_again_writes_nothing_and_a_deleted_file_comes_back(release):
 def test_a_folder_with_something_else_in_it_is_left_alone(release, tmp_path):
     (tmp_path / "release").mkdir()
     (tmp_path / "release" / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="holds something that is not a release: name another folder"):
+    with pytest.raises(InputError, match="is or holds something else: name another folder"):
         release()
     assert [p.name for p in (tmp_path / "release").iterdir()] == ["thesis.txt"]
+
+
+def test_another_programs_manifest_does_not_make_a_folder_ours(release, tmp_path):
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "manifest.json").write_text('{"name": "my web app"}')
+    with pytest.raises(InputError, match="is or holds something else"):
+        release()
+    assert (tmp_path / "release" / "manifest.json").read_text() == '{"name": "my web app"}'
+
+
+def test_a_users_file_in_a_release_is_never_lost(release):
+    folder = release().folder
+    (folder / "notes.txt").write_text("precious")
+    (folder / "model_index.json").unlink()  # so that it has to be written again
+    with pytest.raises(InputError, match=r"not of the release there, 'notes\.txt'"):
+        release()
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_a_file_in_the_place_of_the_folder_is_left_alone(release, tmp_path):
+    (tmp_path / "release").write_text("precious")
+    with pytest.raises(InputError, match="is or holds something else"):
+        release()
+    assert (tmp_path / "release").read_text() == "precious"
+
+
+def test_the_cards_example_runs_as_it_stands(release, monkeypatch):
+    made = release()
+    monkeypatch.chdir(made.folder)
+    [code] = re.findall(r"```python\n(.*?)```", (made.folder / "README.md").read_text(), re.DOTALL)
+    exec(
+        code.replace("this folder", ".").replace(
+            "use_resolution_binning", "num_inference_steps=2, use_resolution_binning"
+        )
+    )
+    assert Image.open(made.folder / "picture.png").size == (64, 64)
+
+
+def test_files_of_an_earlier_shape_of_the_model_leave_the_repository(release, hub):
+    release(hub_model_id="tester/sana-emoji")
+    held = hub.repositories["models", "tester/sana-emoji"]
+    files = held.at("main")[1]
+    held.commit(
+        "main",
+        files | {"transformer/old-00001-of-00002.safetensors": files["README.md"], "mine.txt": files["README.md"]},
+    )
+    release(hub_model_id="tester/sana-emoji", license="mit")
+    now = hub.files("models", "tester/sana-emoji")
+    assert "mine.txt" in now and "transformer/old-00001-of-00002.safetensors" not in now
 
 
 def test_without_a_name_the_release_stays_in_the_store(release, tmp_path):

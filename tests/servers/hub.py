@@ -270,7 +270,9 @@ class _Handler(BaseHTTPRequestHandler):
         header, *operations = [json.loads(line) for line in self.body.splitlines()]
         if branch not in repository.branches or header["value"].get("parentCommit", parent) != parent:
             raise Refusal(412, "Not a branch, or a commit has happened since")
-        oid = repository.commit(branch, files | dict(self._added(**step) for step in operations))
+        gone = {step["value"]["path"] for step in operations if step["key"] == "deletedFile"}
+        added = dict(self._added(**step) for step in operations if step["key"] != "deletedFile")
+        oid = repository.commit(branch, {p: f for p, f in files.items() if p not in gone} | added)
         return 200, {"commitOid": oid, "commitUrl": f"{self.hub.page(kind, repo_id)}/commit/{oid}"}, {}
 
     def _added(self, key: str, value: dict[str, Any]) -> tuple[str, StoredFile]:

@@ -1,4 +1,5 @@
 import ast
+import shutil
 
 import pytest
 
@@ -13,10 +14,15 @@ def test_a_step_depends_on_all_that_its_module_imports_in_turn():
     assert "sanaflow/config.py" not in files  # parameters are in the key by value
 
 
-def test_the_digest_changes_with_the_code(monkeypatch, tmp_path):
-    before = code_digest("sanaflow.cache.captions")
-    assert before == code_digest("sanaflow.cache.captions")
-    assert before != code_digest("sanaflow.cache.latents")
+def test_the_digest_changes_with_a_line_of_code_deep_below(monkeypatch, tmp_path):
+    shutil.copytree(PROJECT / "sanaflow", tmp_path / "sanaflow")
+    monkeypatch.setattr("steps.code_dependencies.ROOT", tmp_path)
+    before = code_digest("sanaflow.cache.captions"), code_digest("sanaflow.cache.latents")
+    with (tmp_path / "sanaflow/images/decode.py").open("a") as file:
+        file.write("# a line\n")
+    after = code_digest("sanaflow.cache.captions"), code_digest("sanaflow.cache.latents")
+    assert before[0] == after[0]
+    assert before[1] != after[1]
 
 
 @pytest.mark.parametrize("step", ["assign_buckets", "encode_latents", "encode_captions", "train_sana", "score_clip"])

@@ -39,13 +39,14 @@ def caches(encode, encode_texts, make_pictures):
 def test_a_batch_pairs_latents_with_their_own_captions(caches):
     latents, captions = caches
     batches = Batches(latents, captions, TrainingSettings(train_batch_size=2, caption_dropout_probability=0))
+    entries = latents.entries.sort_values(["dataset", "id"], ignore_index=True)  # the order that batches count in
     key_of = captions.captions.set_index("id")["key"]
     seen = Counter()
     for number in range(batches.per_epoch):
         batch = batches[number]
         for latent, embedding, mask in zip(batch.latents, batch.embeddings, batch.mask, strict=True):
             [position] = [p for p in latents.entries.index if torch.equal(batches._latents.batch([p])[0], latent)]
-            expected = batches._captions.embedding(key_of[latents.entries.at[position, "id"]])
+            expected = batches._captions.embedding(key_of[entries.at[position, "id"]])
             assert torch.equal(embedding[mask.bool()], expected)
             seen[position] += 1
     assert seen == Counter(range(4))

@@ -1,4 +1,6 @@
+import fcntl
 import json
+import math
 import os
 import signal
 import subprocess
@@ -7,14 +9,15 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
-from sanaflow.cache.reading import pad
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.model.loading import load_transformer
 from sanaflow.training.batches import Batch, Batches
 from sanaflow.training.loop import batch_losses, train
+from sanaflow.training.randomness import generator
 from sanaflow.training.run import train_sana
 
 SETTINGS = TrainingSettings(
@@ -131,16 +134,122 @@ print("RESULT", tuned.digest())
     assert not checkpoints.exists()
 
 
-def test_padding_and_trimming_captions_does_not_change_the_loss(caches, sana_tiny):
-    transformer = load_transformer(sana_tiny)
+def test_padding_and_trimming_captions_does_not_change_the_loss(caches, talkative_sana):
+    transformer = load_transformer(talkative_sana)
     trimmed = Batches(*caches, SETTINGS)[0]
-    embeddings, mask = pad([*(e[m.bool()] for e, m in zip(trimmed.embeddings, trimmed.mask, strict=True)),
-                            torch.randn(300, trimmed.embeddings.shape[2])])  # fmt: skip
-    padded = Batch(trimmed.latents, embeddings[:-1], mask[:-1])
+    embeddings = torch.nn.functional.pad(
+        trimmed.embeddings, (0, 0, 0, 250), value=3.0
+    )  # what is masked may be anything
+    mask = torch.nn.functional.pad(trimmed.mask, (0, 250))
+    padded = Batch(trimmed.latents, embeddings, mask)
     with torch.no_grad():
         one, _ = batch_losses(transformer, trimmed, number=0, settings=SETTINGS, device=torch.device("cpu"))
         other, _ = batch_losses(transformer, padded, number=0, settings=SETTINGS, device=torch.device("cpu"))
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+class Spy(torch.nn.Module):
+    """Stands in for the transformer: keeps what it is given and predicts zeros."""
+
+    def forward(self, noisy, **given):
+        self.noisy, self.given = noisy, given
+        return (torch.zeros_like(noisy),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shift"),
+    [
+        ({}, 3.0),
+        ({"flow_schedule_shift": 1.5}, 1.5),
+        ({"flow_schedule_auto_shift": True}, math.exp(0.5 + (64 - 256) * 0.65 / 3840)),
+    ],
+)
+def test_the_model_is_given_what_flow_matching_asks_for(settings, shift):
+    settings = TrainingSettings(seed=5, **settings)
+    latents, embeddings = torch.randn(3, 16, 8, 8), torch.randn(3, 7, 64)
+    batch = Batch(latents, embeddings, torch.tensor([[1] * 7, [1] * 3 + [0] * 4, [1] + [0] * 6]))
+    spy = Spy()
+    losses, sigmas = batch_losses(spy, batch, number=11, settings=settings, device=torch.device("cpu"))
+
+    plain = torch.randn(3, generator=generator(5, 0, 11, "sigmas")).sigmoid()
+    expected = shift * plain / (1 + (shift - 1) * plain)
+    noise = torch.randn(3, 16, 8, 8, generator=generator(5, 0, 11, "noise"))
+    torch.testing.assert_close(sigmas, expected)
+    torch.testing.assert_close(spy.given["timestep"], 1000 * expected)
+    for i in range(3):
+        torch.testing.assert_close(spy.noisy[i], (1 - expected[i]) * latents[i] + expected[i] * noise[i])
+        torch.testing.assert_close(losses[i], ((noise[i] - latents[i]) ** 2).mean())
+    assert torch.equal(spy.given["encoder_hidden_states"], embeddings)
+    assert torch.equal(spy.given["encoder_attention_mask"], batch.mask)
+
+
+def test_the_loop_equals_plain_torch_with_accumulation_clipping_and_decay(caches, talkative_sana, tmp_path):
+    settings = SETTINGS.model_copy(update={"max_train_steps": 3, "max_grad_norm": 0.5, "adam_weight_decay": 0.3})
+    ours, batches = load_transformer(talkative_sana), Batches(*caches, settings)
+    train(ours, batches, settings=settings, checkpoints=tmp_path / "checkpoints")
+
+    plain = load_transformer(talkative_sana).requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.3)
+    for step in range(3):
+        rate = step / 2 if step < 2 else 0.5 * (1 + math.cos(math.pi * (step - 2) / (3 - 2)))
+        optimizer.param_groups[0]["lr"] = 1e-3 * rate
+        for number in (2 * step, 2 * step + 1):
+            losses, _ = batch_losses(
+                plain, batches[number], number=number, settings=settings, device=torch.device("cpu")
+            )
+            (losses.mean() / 2).backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+        optimizer.step()
+        optimizer.zero_grad()
+    for (name, one), other in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_the_model_trains_in_training_mode_after_every_drawing(caches, sana_tiny, tmp_path):
+    modes = []
+    transformer = load_transformer(sana_tiny)
+    transformer.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    train(
+        transformer,
+        Batches(*caches, SETTINGS),
+        settings=SETTINGS,
+        checkpoints=tmp_path / "checkpoints",
+        draw=lambda model, step: model.eval(),
+        draw_every=2,
+    )
+    assert modes == [True] * 12
+
+
+def test_files_names_decide_nothing(encode, encode_texts, make_pictures, sana_tiny, tmp_path):
+    folder = make_pictures({f"{i}.png": (64, 64) for i in range(5)})
+    prompt = {"caption_strategy": "instanceprompt", "instance_prompt": "a ball"}
+    table, _, latents = encode(folder, **prompt)
+    before, _ = run((latents, encode_texts(table)), sana_tiny, tmp_path / "before")
+    (folder / "0.png").rename(folder / "z.png")
+    table, _, latents = encode(folder, **prompt)
+    after, _ = run((latents, encode_texts(table)), sana_tiny, tmp_path / "after")
+    assert before.digest() == after.digest()
+
+
+def test_two_processes_do_not_train_the_same_run_at_once(caches, sana_tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process is training this very run"):
+            run(caches, sana_tiny, tmp_path)
+    run(caches, sana_tiny, tmp_path)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_earlier_checkpoint(caches, sana_tiny, tmp_path, monkeypatch):
+    def full_at_step_4(tensors, path, **options):
+        if "00000004" in str(path):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        return save_file(tensors, path, **options)
+
+    monkeypatch.setattr("sanaflow.training.state.save_file", full_at_step_4)
+    with pytest.raises(InputError, match="can't write a checkpoint.*No space left.*free some space"):
+        run(caches, sana_tiny, tmp_path)
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002"]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(caches, sana_tiny, tmp_path):
