@@ -247,7 +247,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_earlier_checkpoint(caches, sana_
         return save_file(tensors, path, **options)
 
     monkeypatch.setattr("sanaflow.training.state.save_file", full_at_step_4)
-    with pytest.raises(InputError, match="can't write a checkpoint.*No space left.*free some space"):
+    with pytest.raises(InputError, match=r"can't write a checkpoint.*No space left.*free some space"):
         run(caches, sana_tiny, tmp_path)
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002"]
 
