@@ -36,7 +36,7 @@ def dashboard(port: int) -> None:
         _wait_until_up(base, server)
         _skip_survey(base)
         print(
-            f"\n  The last run: {base}{page}\n  Click an artifact, then 'Visualization'. Ctrl-C stops the dashboard.\n",
+            f"\n  The last run: {base}{page}\n  Click an artifact, then 'Visualization' (and 'Load Preview' if it is large). Ctrl-C stops the dashboard.\n",
             flush=True,
         )
         server.wait()
