@@ -35,8 +35,9 @@ def dashboard(port: int) -> None:
     try:
         _wait_until_up(base, server)
         _skip_survey(base)
+        print(f"\n  The last run: {base}{page}")
         print(
-            f"\n  The last run: {base}{page}\n  Click an artifact, then 'Visualization' (and 'Load Preview' if it is large). Ctrl-C stops the dashboard.\n",
+            "  Click an artifact, then 'Visualization' (and 'Load Preview' if it is large). Ctrl-C stops this.\n",
             flush=True,
         )
         server.wait()
