@@ -60,6 +60,9 @@ def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
             f"{key} '{folder}' holds no usable picture: all {len(files)} were left out, "
             f"for example {example['file']}: {example['reason']}"
         )
+    print(f"{dataset.id}: {len(pictures):,} pictures, {len(rejected):,} files left out")
+    for row in rejected[:10]:
+        print(f"  {row['file']}: {row['reason']}")
     return list(pictures.values()), rejected
 
 

@@ -32,7 +32,7 @@ def test_size_is_what_a_viewer_shows_after_exif_orientation(tmp_path):
     assert scan(tmp_path).pictures[["width", "height"]].to_numpy().tolist() == [[30, 40]]
 
 
-def test_a_truncated_jpeg_is_left_out_and_the_others_stay(make_pictures):
+def test_a_truncated_jpeg_is_left_out_and_the_others_stay(make_pictures, capsys):
     folder = make_pictures({"good.jpg": (64, 64), "torn.jpg": (64, 64)})
     (folder / "torn.jpg").write_bytes((folder / "torn.jpg").read_bytes()[:-300])
     (folder / "text.png").write_text("no picture")
@@ -40,6 +40,7 @@ def test_a_truncated_jpeg_is_left_out_and_the_others_stay(make_pictures):
     assert table.pictures["file"].tolist() == ["good.jpg"]
     assert "truncated" in reasons(table)["torn.jpg"]
     assert reasons(table)["text.png"] == "not a picture that can be read"
+    assert "set: 1 pictures, 2 files left out\n  text.png: not a picture that can be read" in capsys.readouterr().out
 
 
 def test_a_missing_or_empty_caption_file_is_reported_by_name(make_pictures):
