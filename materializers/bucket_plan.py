@@ -1,4 +1,4 @@
-"""The bucket plan: Parquet, drawn as a histogram of buckets and the crops' outlines."""
+"""The bucket plan: Parquet, drawn as a histogram of buckets and pictures with their crops."""
 
 from typing import Any, ClassVar
 
@@ -8,8 +8,6 @@ from zenml.metadata.metadata_types import MetadataType
 from materializers.files import FileMaterializer
 from sanaflow.buckets.plan import BucketPlan
 
-OUTLINES = 24
-
 
 class BucketPlanMaterializer(FileMaterializer):
     """Stores rows."""
@@ -18,12 +16,15 @@ class BucketPlanMaterializer(FileMaterializer):
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def save(self, data: BucketPlan) -> None:
-        """Write crops.parquet."""
+        """Write two Parquet files and the batch."""
         self.write_frame("crops.parquet", data.crops)
+        self.write_frame("filtered.parquet", data.filtered)
+        self.write_json("plan.json", {"batch": data.batch})
 
     def load(self, data_type: type[Any]) -> BucketPlan:
-        """Read it back."""
-        return BucketPlan(self.read_frame("crops.parquet"))
+        """Read them back, without the preview."""
+        crops, filtered = self.read_frame("crops.parquet"), self.read_frame("filtered.parquet")
+        return BucketPlan(crops, filtered, self.read_json("plan.json")["batch"])
 
     def compute_content_hash(self, data: BucketPlan) -> str:
         """The same rows are the same plan."""
@@ -31,25 +32,31 @@ class BucketPlanMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: BucketPlan) -> dict[str, MetadataType]:
         """Counts."""
-        return {"pictures": len(data.crops), "buckets": {k: int(n) for k, n in data.bucket_sizes().items()}}
+        sizes = {f"{b.size} {b.role}": int(b.pictures) for b in data.buckets().itertuples()}
+        return {"pictures": sum(sizes.values()), "filtered": len(data.filtered), "buckets": sizes}
 
     def save_visualizations(self, data: BucketPlan) -> dict[str, VisualizationType]:
-        """Pictures a bucket, and for some pictures what of them is kept."""
+        """Samples a bucket against the batch, pictures with their crops, and what the settings leave out."""
         from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
 
-        sizes = data.bucket_sizes()[::-1]
-        figure = Figure(figsize=(11, max(3.5, 0.28 * len(sizes) + 1)), layout="constrained")
-        bars, crops = figure.subplots(1, 2)
-        bars.bar_label(bars.barh(sizes.index, sizes), padding=2)
-        bars.set(title="pictures per bucket", xlabel="pictures", ylabel="width x height in pixels")
-        longest = max(data.crops[["resize_width", "resize_height"]].max())
-        shown = data.crops.iloc[:: max(1, len(data.crops) // OUTLINES)].head(OUTLINES)
-        for i, c in enumerate(shown.itertuples()):
-            x, y = (i % 6) * longest * 1.1, (i // 6) * longest * 1.1
-            crops.add_patch(Rectangle((x, y), c.resize_width, c.resize_height, color="lightgrey"))
-            crops.add_patch(Rectangle((x + c.left, y + c.top), c.width, c.height, fill=False, color="tab:red", lw=1.5))
-        crops.set(title="resized (grey) and cropped (red)", aspect="equal", xticks=[], yticks=[])
-        crops.autoscale_view()
-        crops.invert_yaxis()
-        return self.draw_figure("buckets.png", figure)
+        buckets = data.buckets()[::-1]
+        figure = Figure(figsize=(10, max(3, 0.28 * len(buckets) + 1)), layout="constrained")
+        axes = figure.subplots()
+        names = [f"{b.size} ({b.bucket})" + (f" {b.role}" if b.role != "train" else "") for b in buckets.itertuples()]
+        bars = axes.barh(names, buckets["samples"])
+        pictures = [f"{n:,} picture{'s' * (n != 1)}" for n in buckets["pictures"]]
+        axes.bar_label(bars, pictures, padding=3)
+        axes.axvline(data.batch, color="tab:red", label=f"a batch: {data.batch}")
+        axes.set(
+            title="samples per bucket", xlabel="samples in an epoch", ylabel="width x height in pixels (aspect ratio)"
+        )
+        axes.margins(x=0.12)
+        axes.legend(loc="lower right")
+        drawn = self.draw_figure("buckets.png", figure)
+        if data.preview is not None:
+            drawn |= self.draw_picture("crops.png", data.preview)
+        if len(data.filtered):
+            counts = data.filtered.groupby(["dataset", "reason"]).size()
+            lines = "\n".join(f"- **{dataset}**: {count:,} {reason}" for (dataset, reason), count in counts.items())
+            drawn |= self.draw_text("filtered.md", f"# {len(data.filtered):,} pictures left out\n\n{lines}\n")
+        return drawn

@@ -1,4 +1,4 @@
-"""The table of pictures: Parquet, drawn as a contact sheet and the list of what was left out."""
+"""The table of pictures: Parquet, drawn as contact sheets and the list of what was left out."""
 
 from typing import Any, ClassVar
 
@@ -6,6 +6,7 @@ from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
+from sanaflow.images.audit import MEASURES, conspicuous, duplicates_sheet, worst_sheet
 from sanaflow.images.contact_sheet import contact_sheet
 from sanaflow.images.decode import read_thumbnail
 from sanaflow.images.table import ImageTable
@@ -34,13 +35,19 @@ class ImageTableMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: ImageTable) -> dict[str, MetadataType]:
         """Counts."""
-        return {"pictures": len(data.pictures), "rejected_files": len(data.rejected), "digest": data.digest()}
+        counts = {"pictures": len(data.pictures), "rejected_files": len(data.rejected)}
+        standing_out = {f"stand_out_by_{n}": int(conspicuous(data.pictures, n).sum()) for n in MEASURES}
+        return {**counts, **standing_out, "digest": data.digest()}
 
     def save_visualizations(self, data: ImageTable) -> dict[str, VisualizationType]:
-        """A contact sheet of pictures evenly picked, and the files left out."""
+        """Pictures evenly picked, the worst by each measure, near-duplicates, and the files left out."""
         shown = data.pictures.iloc[:: max(1, len(data.pictures) // SHOWN)].head(SHOWN)
         sheet = contact_sheet([read_thumbnail(uri) for uri in shown["uri"]], [c[0] for c in shown["captions"]])
         drawn = self.draw_picture("contact_sheet.png", sheet)
+        if worst := worst_sheet(data.pictures):
+            drawn |= self.draw_picture("quality_worst.png", worst)
+        if duplicates := duplicates_sheet(data.pictures):
+            drawn |= self.draw_picture("near_duplicates.png", duplicates)
         if len(data.rejected):
             lines = "\n".join(f"- **{r.dataset}/{r.file}**: {r.reason}" for r in data.rejected.head(1000).itertuples())
             drawn |= self.draw_text("left_out.md", f"# {len(data.rejected):,} files left out\n\n{lines}\n")

@@ -9,13 +9,14 @@ from typing import Any
 from pipelines.strict import main, strict_pipeline
 from sanaflow.config import (
     CacheSettings,
-    DatasetSettings,
     EvaluationSettings,
     ModelSettings,
     PublishingSettings,
+    QualitySettings,
     TrainingSettings,
     ValidationSettings,
 )
+from sanaflow.datasets import DatasetSettings
 from steps.assign_buckets import assign_buckets
 from steps.download_dataset import download_dataset
 from steps.encode_captions import encode_captions
@@ -27,6 +28,7 @@ from steps.resolve_model import resolve_model
 def prepare(
     model: ModelSettings,
     datasets: tuple[DatasetSettings, ...],
+    quality: QualitySettings = QualitySettings(),
     caches: CacheSettings = CacheSettings(),
     training: TrainingSettings = TrainingSettings(),
     validation: ValidationSettings = ValidationSettings(),
@@ -34,20 +36,29 @@ def prepare(
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
     """Encode pictures, captions and prompts. Takes the YAML of `finetune`, whose other sections wait there."""
-    encode(model, datasets, caches, validation, evaluation)
+    encode(model, datasets, quality, caches, training, validation, evaluation)
 
 
 def encode(
     model: ModelSettings,
     datasets: tuple[DatasetSettings, ...],
+    quality: QualitySettings,
     caches: CacheSettings,
+    training: TrainingSettings,
     validation: ValidationSettings,
     evaluation: EvaluationSettings,
 ) -> tuple[Any, Any, Any]:
     """The steps up to the caches: base model, latent cache, caption cache."""
     base = resolve_model(model)
-    table = download_dataset(datasets)
-    plan = assign_buckets(table, base, datasets)
+    table = download_dataset(datasets, quality)
+    plan = assign_buckets(
+        table,
+        base,
+        datasets,
+        seed=training.seed,
+        batch=training.train_batch_size * training.gradient_accumulation_steps,
+        oversubscribe=training.allow_dataset_oversubscription,
+    )
     latents = encode_latents(table, plan, base, caches)
     captions = encode_captions(
         table,

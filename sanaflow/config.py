@@ -5,12 +5,11 @@ A run's YAML holds these sections under `parameters:`. Names are SimpleTuner's w
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -20,13 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from sanaflow.datasets import Datasets, check_datasets, folders
 from sanaflow.errors import InputError, nearest
-
-
-class Section(BaseModel):
-    """A part of the configuration. Frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+from sanaflow.section import Section
 
 
 class ModelSettings(Section):
@@ -38,30 +33,28 @@ class ModelSettings(Section):
     """Hub branch, tag or commit. Whatever it is, the run is pinned to the commit it stands for now."""
 
 
-class DatasetSettings(Section):
-    """One set of pictures: an entry of SimpleTuner's multidatabackend.json."""
+class QualitySettings(Section):
+    """The look at the pictures' quality. Sana absorbs the artifacts in your images first.
 
-    id: str = Field(min_length=1)
-    type: Literal["local"] = "local"
-    instance_data_dir: str
-    """Folder of pictures, searched recursively. Nothing is ever written into it."""
-    caption_strategy: Literal["filename", "textfile", "instanceprompt"] = "filename"
-    """filename: the file's name, '_' read as space. textfile: NAME.txt beside NAME.png, one caption a line."""
-    instance_prompt: str | None = None
-    """The caption of every picture under `caption_strategy: instanceprompt`."""
-    resolution: PositiveInt = 1024
-    """Edge in pixels of the square whose area every bucket comes close to."""
-    crop_aspect: Literal["preserve", "square"] = "preserve"
-    """preserve: the bucket nearest to the picture's shape. square: the middle square."""
-    repeats: NonNegativeInt = 0
-    """Extra passes over this set in an epoch; 0 shows each picture once."""
+    Without a limit, what is conspicuous is reported, and nothing is left out.
+    """
+
+    audit: bool = True
+    """Measure every picture once; what was measured is kept, by the picture's content."""
+    max_blur: float | None = None
+    max_blockiness: float | None = None
+    max_upscaling: float | None = None
+    min_contrast: float | None = None
+    duplicate_distance: int = Field(default=6, ge=0, le=12)
+    """Bits of 64 in which the fingerprints of two near-duplicates may differ."""
+    drop_near_duplicates: bool = False
+    """Of each group of near-duplicates keep the largest picture."""
 
     @model_validator(mode="after")
-    def _has_its_prompt(self) -> "DatasetSettings":
-        if self.caption_strategy == "instanceprompt" and not self.instance_prompt:
-            raise ValueError(
-                "caption_strategy 'instanceprompt' needs 'instance_prompt': add the words every picture gets"
-            )
+    def _limits_need_the_audit(self) -> "QualitySettings":
+        limits = ("max_blur", "max_blockiness", "max_upscaling", "min_contrast")
+        if not self.audit and (self.drop_near_duplicates or any(getattr(self, name) is not None for name in limits)):
+            raise ValueError("'audit: false' and a limit contradict each other: remove one")
         return self
 
 
@@ -98,6 +91,8 @@ class TrainingSettings(Section):
     model_type: Literal["full"] = "full"
     max_train_steps: PositiveInt = 10_000
     train_batch_size: PositiveInt = 4
+    allow_dataset_oversubscription: bool = False
+    """Show the pictures of a bucket that can't fill a batch more often, instead of refusing the run."""
     gradient_accumulation_steps: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-5
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = "constant"
@@ -180,7 +175,8 @@ class RunSettings(Section):
     """All sections of a run's `parameters:`."""
 
     model: ModelSettings
-    datasets: Annotated[tuple[DatasetSettings, ...], Field(min_length=1)]
+    datasets: Datasets
+    quality: QualitySettings = QualitySettings()
     caches: CacheSettings = CacheSettings()
     training: TrainingSettings = TrainingSettings()
     validation: ValidationSettings = ValidationSettings()
@@ -190,22 +186,15 @@ class RunSettings(Section):
     @model_validator(mode="after")
     def _release_is_no_training_data(self) -> "RunSettings":
         release = self.publishing.release_dir
-        for dataset in self.datasets:
-            folder = Path(dataset.instance_data_dir).expanduser().resolve()
+        for id, folder in folders(self.datasets).items():
             if release and Path(release).expanduser().resolve().is_relative_to(folder):
                 raise ValueError(
-                    f"'publishing.release_dir' ({release}) lies in dataset '{dataset.id}''s 'instance_data_dir': "
+                    f"'publishing.release_dir' ({release}) lies in dataset '{id}''s 'instance_data_dir': "
                     "the next run would train on its samples; name another folder"
                 )
         return self
 
-    @field_validator("datasets")
-    @classmethod
-    def _ids_are_distinct(cls, datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettings, ...]:
-        ids = [d.id for d in datasets]
-        if twice := sorted({i for i in ids if ids.count(i) > 1}):
-            raise ValueError(f"the id '{twice[0]}' is used more than once: give each dataset its own")
-        return datasets
+    _datasets_fit_together = field_validator("datasets")(check_datasets)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -257,7 +246,7 @@ def _explain(mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         *parents, key = mistake["loc"]
-        known = _section_at(parents).model_fields
+        known = getattr(_section_at(parents), "model_fields", {})
         inside = ".".join(["parameters", *map(str, parents)])
         return f"unknown key '{key}' in '{inside}': {nearest(str(key), known)}"
     if mistake["type"] == "missing":
@@ -271,8 +260,8 @@ def _section_at(path: list[Any]) -> type[Section]:
     """The section class that a path of keys and list positions leads to."""
     section: Any = RunSettings
     for part in path:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in getattr(section, "model_fields", {}):
+            continue  # a place in a list, or the kind of a union's member
         annotation = section.model_fields[part].annotation
         section = next(iter(get_args(annotation)), annotation)  # tuple[DatasetSettings, ...] -> DatasetSettings
     return section

@@ -64,11 +64,11 @@ def encode(sana_tiny, tmp_path) -> Callable:
     def run(folder, settings=None, store="latents", **dataset):
         from sanaflow.buckets.plan import plan_crops
         from sanaflow.cache.latents import encode_latents
-        from sanaflow.config import DatasetSettings
+        from sanaflow.datasets import DatasetSettings
         from sanaflow.images.scan import scan_datasets
 
         dataset = DatasetSettings(id="set", instance_data_dir=str(folder), **{"resolution": 64, **dataset})
-        table = scan_datasets([dataset])
+        table = scan_datasets([dataset], folder=tmp_path / "index")
         plan = plan_crops(table.pictures, [dataset], alignment=8)
         return (
             table,

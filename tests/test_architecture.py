@@ -15,7 +15,7 @@ MAY_USE = {
     "evaluation": {"images", "model", "cache"},
     "publishing": {"model", "evaluation"},
 }
-SHARED = {"config", "digests", "errors", "progress"}
+SHARED = {"config", "datasets", "digests", "errors", "progress", "section"}
 
 
 def modules(room: str) -> list[Path]:

@@ -8,7 +8,10 @@ from PIL import Image
 
 from sanaflow.digests import digest_of
 
-LATENT_COLUMNS = ["dataset", "id", "key", "shard", "row", "width", "height", "repeats"]
+LATENT_COLUMNS = [
+    *("dataset", "id", "variant", "key", "shard", "row", "width", "height"),
+    *("role", "repeats", "probability"),
+]
 CAPTION_COLUMNS = ["dataset", "id", "caption", "key"]
 TEXT_COLUMNS = ["key", "shard", "row", "tokens"]
 
@@ -19,8 +22,9 @@ class LatentCache:
 
     Attributes:
         folder: The shards' folder.
-        entries: One row a (picture, dataset): its key, shard and row there, its bucket's `width` and `height` in
-            pixels, and `repeats`, the extra passes in an epoch.
+        entries: One row a (picture, dataset, variant): its key, shard and row there, its bucket's `width` and `height`
+            in pixels, what it is for (`role`), `repeats`, the extra passes in an epoch, and `probability`, the share of
+            those that an epoch shows.
         rejected: One row a picture without usable latents, with the reason.
         encoded: How many were encoded for this artifact, not found in the store.
         preview: Some newly encoded pictures above what the autoencoder makes of their latents; None if nothing was new.
@@ -33,8 +37,9 @@ class LatentCache:
     preview: Image.Image | None = field(default=None, repr=False, compare=False)
 
     def digest(self) -> str:
-        """sha256 over pictures, keys and repeats; which shard holds them doesn't count."""
-        rows = self.entries[["dataset", "id", "key", "repeats"]].sort_values(["dataset", "id"])
+        """sha256 over pictures, keys and how often they are shown; which shard holds them doesn't count."""
+        columns = ["dataset", "id", "variant", "key", "role", "repeats", "probability"]
+        rows = self.entries[columns].sort_values(["dataset", "id", "variant"])
         return digest_of(rows.to_dict("records"))
 
 

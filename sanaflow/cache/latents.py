@@ -19,7 +19,7 @@ from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 from sanaflow.images import decode
 from sanaflow.images.contact_sheet import contact_sheet
-from sanaflow.images.decode import UnreadablePictureError, read_crop
+from sanaflow.images.decode import ChangedPictureError, UnreadablePictureError, read_crop
 from sanaflow.images.table import REJECTED_COLUMNS, ImageTable
 from sanaflow.model.loading import DTYPES, default_device, load_vae
 from sanaflow.model.reference import ModelReference
@@ -52,7 +52,8 @@ def encode_latents(
     if len(missing):
         preview = _encode_missing(missing, table.uri_of(), model, settings, store, unusable)
         found |= store.find(missing["key"])
-    usable = crops[crops["key"].isin(found)]
+    lost = crops.loc[~crops["key"].isin(found), ["dataset", "id"]].apply(tuple, axis=1)
+    usable = crops[~crops[["dataset", "id"]].apply(tuple, axis=1).isin(set(lost))]  # all crops of a picture, or none
     if usable.empty:
         raise InputError(f"no picture has usable latents; the first: {next(iter(unusable.values()))}")
     entries = usable.assign(
@@ -91,7 +92,7 @@ def _encode_missing(
         for _, rows in groupby(missing.itertuples(), key=lambda row: (row.width, row.height)):
             keys: list[str] = []
             latents: list[torch.Tensor] = []
-            for batch, pictures in _decoded_batches(list(rows), uri_of, settings.vae_batch_size):
+            for batch, pictures in _decoded_batches(list(rows), uri_of, settings.vae_batch_size, unusable):
                 encoded = vae.encode(to_pixels(pictures).to(device, vae.dtype)).latent * vae.config.scaling_factor
                 for row, picture, latent in zip(batch, pictures, encoded.cpu(), strict=True):
                     if not latent.isfinite().all():
@@ -111,24 +112,32 @@ def _encode_missing(
 
 
 def _decoded_batches(
-    rows: list[Any], uri_of: dict[tuple[str, str], str], batch_size: int
+    rows: list[Any], uri_of: dict[tuple[str, str], str], batch_size: int, unusable: dict[str, str]
 ) -> Iterator[tuple[list[Any], list[Image.Image]]]:
-    """Batches of rows with their crops; the next batch is decoded while the caller works on this one."""
+    """Batches of rows with their crops; the next batch is decoded while the caller works on this one.
 
-    def read(row: Any) -> Image.Image:
+    What can't be decoded is left out and its reason put into `unusable`.
+    """
+
+    def read(row: Any) -> Image.Image | None:
         uri, box = uri_of[row.dataset, row.id], (row.left, row.top, row.right, row.bottom)
         try:
             return read_crop(uri, row.id, resize=(row.resize_width, row.resize_height), crop=box)
-        except (OSError, UnreadablePictureError) as error:
+        except UnreadablePictureError as error:
+            unusable[row.key] = str(error)
+            return None
+        except (OSError, ChangedPictureError) as error:
             raise InputError(f"the picture '{uri}' can't be read any more ({error}): run again, to look anew") from None
 
     batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     with ThreadPoolExecutor() as pool:
         coming = [pool.submit(read, row) for row in batches[0]]
         for i, batch in enumerate(batches):
-            pictures = [future.result() for future in coming]
+            read_ones = zip(batch, [future.result() for future in coming], strict=True)
+            whole = [(row, picture) for row, picture in read_ones if picture is not None]
             coming = [pool.submit(read, row) for row in batches[i + 1]] if i + 1 < len(batches) else []
-            yield batch, pictures
+            if whole:
+                yield [row for row, _ in whole], [picture for _, picture in whole]
 
 
 def to_pixels(pictures: list[Image.Image]) -> torch.Tensor:
@@ -150,5 +159,6 @@ def _preview(shown: list[tuple[Image.Image, torch.Tensor]], vae: Any) -> Image.I
 
 def _rejected(crops: pd.DataFrame, unusable: dict[str, str], table: ImageTable) -> pd.DataFrame:
     file_of = table.pictures.set_index(["dataset", "id"])["file"]
-    rows = [(c.dataset, file_of[c.dataset, c.id], unusable[c.key]) for c in crops.itertuples() if c.key in unusable]
+    lost = crops[crops["key"].isin(unusable)].drop_duplicates(["dataset", "id"])
+    rows = [(c.dataset, file_of[c.dataset, c.id], unusable[c.key]) for c in lost.itertuples()]
     return pd.DataFrame(rows, columns=REJECTED_COLUMNS)

@@ -7,11 +7,17 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read. Formats whose reading runs other programs (EPS, PDF, ...) are not."""
+ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().items() if name in FORMATS)
 
 
 class UnreadablePictureError(Exception):
     """The bytes are not a whole picture; the text says why."""
+
+
+class ChangedPictureError(Exception):
+    """The file is not the one that was looked at."""
 
 
 def read_upright(data: bytes) -> Image.Image:
@@ -21,7 +27,7 @@ def read_upright(data: bytes) -> Image.Image:
         UnreadablePictureError: Not a picture, cut short, of numbers without a scale, or larger than Pillow thinks safe.
     """
     try:
-        picture: Image.Image = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         picture.load()
         with contextlib.suppress(Exception):  # a picture whose EXIF is damaged is shown as it is
             picture = ImageOps.exif_transpose(picture)
@@ -45,12 +51,13 @@ def read_crop(uri: str, digest: str, *, resize: tuple[int, int], crop: tuple[int
     """The part (left, top, right, bottom) of a picture resized to (width, height), in pixels. Antialiased Lanczos.
 
     Raises:
-        UnreadablePictureError: The file's sha256 is no longer `digest`, or it can't be decoded.
+        ChangedPictureError: The file's sha256 is no longer `digest`.
+        UnreadablePictureError: It can't be decoded.
         OSError: It can't be read.
     """
     data = Path(uri).read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
-        raise UnreadablePictureError("it has changed since it was looked at")
+        raise ChangedPictureError("it has changed since it was looked at")
     picture = read_upright(data)
     x, y = picture.width / resize[0], picture.height / resize[1]
     left, top, right, bottom = crop  # cut first: a long strip's whole resize may not fit into memory

@@ -1,108 +1,309 @@
-"""Look at a dataset's folder: which pictures it holds, their sizes and captions, and what had to be left out."""
+"""Look at the data sets: which pictures they hold, their sizes, captions and masks, and what had to be left out.
 
+Of each file the bytes are read once, to identify it, and its header is looked at; nothing is decoded. What was learnt
+is kept in an index: an unchanged file is not read again.
+"""
+
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import pandas as pd
 
-from sanaflow.config import DatasetSettings
+from sanaflow.config import QualitySettings
+from sanaflow.datasets import WITHOUT_EFFECT, DatasetSettings, mask_ids
 from sanaflow.errors import InputError
-from sanaflow.images.captions import MissingCaptionError, captions_of
-from sanaflow.images.decode import ENDINGS, UnreadablePictureError, read_upright
+from sanaflow.images.audit import audit, find_faces
+from sanaflow.images.captions import MissingCaptionError, caption_filter, captions_of
+from sanaflow.images.decode import UnreadablePictureError
+from sanaflow.images.download import fetch_object, object_path
+from sanaflow.images.header import read_header
+from sanaflow.images.index import Index, Look, open_index
+from sanaflow.images.metadata import read_metadata
+from sanaflow.images.sources.folder import open_folder, stat_token
+from sanaflow.images.sources.hub import open_hub
+from sanaflow.images.sources.listing import Entry, FetchError, Source
+from sanaflow.images.sources.s3 import open_s3
+from sanaflow.images.sources.urls import open_csv
 from sanaflow.images.table import PICTURE_COLUMNS, REJECTED_COLUMNS, ImageTable
 from sanaflow.progress import progress_bar
 
+T = TypeVar("T")
+R = TypeVar("R")
+WORKERS = 16
+KEPT_AT_ONCE = 500
+"""So many looks are written to the index at a time: what a kill can lose."""
+CLOCK_TICK = 0.05
+"""Seconds: a file that changed so shortly ago could change once more and keep its times."""
 
-def scan_datasets(datasets: Sequence[DatasetSettings]) -> ImageTable:
-    """One table of all datasets' pictures. Reads every picture once and writes nothing.
+
+def scan_datasets(
+    datasets: Sequence[DatasetSettings], *, folder: Path, quality: QualitySettings | None = None
+) -> ImageTable:
+    """One table of all datasets' pictures. Nothing is written but into `folder`.
+
+    Args:
+        datasets: The run's.
+        folder: For the index and for what is downloaded.
+        quality: How pictures are judged; None for not at all.
 
     Raises:
-        InputError: A folder is missing or unreadable, or has no usable picture.
+        InputError: A source can't be listed, or has no usable picture; or a strict set has one that isn't usable.
     """
-    scanned = [_scan_folder(dataset) for dataset in datasets]
-    return ImageTable(
-        pictures=pd.DataFrame([row for pictures, _ in scanned for row in pictures], columns=PICTURE_COLUMNS),
-        rejected=pd.DataFrame([row for _, rejected in scanned for row in rejected], columns=REJECTED_COLUMNS),
-    )
-
-
-def _scan_folder(dataset: DatasetSettings) -> tuple[list[dict], list[dict]]:
-    folder = Path(dataset.instance_data_dir).expanduser()
-    key = f"dataset '{dataset.id}': instance_data_dir"
-    if not folder.is_dir():
-        raise InputError(f"{key} '{folder}' is not a folder: set it to the folder of your pictures")
-    try:
-        files = sorted(_pictures_below(folder))
-    except PermissionError as error:
-        raise InputError(f"{key} '{folder}': no right to read '{error.filename}'; change its permissions") from None
-    if not files:
-        raise InputError(f"{key} '{folder}' holds no pictures: put some in it ({', '.join(sorted(ENDINGS))})")
-
-    pictures: dict[str, dict] = {}
     rejected: list[dict] = []
-    with ThreadPoolExecutor() as pool:
-        looks = pool.map(lambda file: _look_at(file, folder, dataset), files)
-        for row in progress_bar(looks, total=len(files), desc=f"reading {dataset.id}", unit="picture"):
-            if "reason" in row:
-                rejected.append(row)
-            elif first := pictures.get(row["id"]):
-                first["captions"] += [c for c in row["captions"] if c not in first["captions"]]
-                reason = f"same bytes as {first['file']}, which takes over its captions"
-                rejected.append({"dataset": dataset.id, "file": row["file"], "reason": reason})
-            else:
-                pictures[row["id"]] = row
-    if not pictures:
-        example = rejected[0]
-        raise InputError(
-            f"{key} '{folder}' holds no usable picture: all {len(files)} were left out, "
-            f"for example {example['file']}: {example['reason']}"
-        )
-    print(f"{dataset.id}: {len(pictures):,} pictures, {len(rejected):,} files left out")
-    for row in rejected[:10]:
-        print(f"  {row['file']}: {row['reason']}")
-    return list(pictures.values()), rejected
+    with open_index(folder) as index:
+        wanted = [d for d in datasets if not d.disabled and d.role != "none"]
+        masks = {d.id: _masks(_scan(d, datasets, folder, index, rejected)) for d in wanted if d.role == "mask"}
+        rows = []
+        for dataset in wanted:
+            if dataset.role == "mask":
+                continue
+            paired = next((masks[i] for i in mask_ids(dataset) if i in masks), None)
+            rows += _with_masks(_scan(dataset, datasets, folder, index, rejected), paired, dataset, rejected)
+        pictures = pd.DataFrame(rows, columns=PICTURE_COLUMNS)
+        pictures[["face_x", "face_y"]] = pictures[["face_x", "face_y"]].astype(float)
+        with_faces = {d.id for d in wanted if d.crop_style == "face"}
+        pictures = find_faces(pictures, with_faces, index) if with_faces else pictures
+        pictures = audit(pictures, quality or QualitySettings(audit=False), index, rejected)
+    for dataset in wanted:
+        if dataset.trained and not (pictures["dataset"] == dataset.id).any():
+            raise InputError(f"{dataset.key}: the limits in 'quality' leave no picture: raise them")
+    return ImageTable(pictures, pd.DataFrame(rejected, columns=REJECTED_COLUMNS))
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    """Files with a picture's ending. Hidden folders are passed over; links are followed, each folder once."""
-    entered = set()
+def _scan(
+    dataset: DatasetSettings, datasets: Sequence[DatasetSettings], folder: Path, index: Index, rejected: list[dict]
+) -> list[dict]:
+    """The rows of one dataset; adds to `rejected`."""
+    for key in dataset.without_effect:
+        print(f"{dataset.id}: '{key}' has no effect here: {WITHOUT_EFFECT[key]}")
+    with _alone_in(folder / "lock" if dataset.type != "local" else None):
+        source = _open(dataset, folder)
+        entries = [entry for entry in source.entries if entry.is_picture and not entry.problem]
+        if dataset.max_num_samples and dataset.max_num_samples < len(entries):
+            entries = sorted(random.Random(dataset.id).sample(entries, dataset.max_num_samples), key=lambda e: e.name)
+        looks = _looks(source, entries, folder, index, dataset.id)
+        captions = _captioner(dataset, datasets, source, entries, folder, index)
 
-    def refused(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refused):
-        if (real := os.path.realpath(parent)) in entered:
-            folders.clear()
+    left_out = [(entry.name, entry.problem) for entry in source.entries if entry.problem]
+    doubled = []
+    rows: dict[str, dict] = {}
+    for entry in entries:
+        look, path = looks[entry.name]
+        if look.problem:
+            left_out.append((entry.name, look.problem))
             continue
-        entered.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, n) for n in names if Path(n).suffix.lower() in ENDINGS and not n.startswith("."))
+        try:
+            row = _row(dataset, entry, look, path, captions(entry))
+        except MissingCaptionError as error:
+            left_out.append((entry.name, str(error)))
+            continue
+        if dataset.role == "mask":
+            rows[entry.name] = row  # one mask may serve many pictures
+        elif first := rows.get(look.digest):
+            first["captions"] += [c for c in row["captions"] if c not in first["captions"]]
+            doubled.append((entry.name, f"same bytes as {first['file']}, which takes over its captions"))
+        else:
+            rows[look.digest] = row
+    strangers = [(e.name, _no_picture(e)) for e in source.entries if not (e.is_picture or e.problem or e.is_beside)]
+    _report(dataset, len(rows), left_out, strangers)
+    rejected += [{"dataset": dataset.id, "file": n, "reason": why} for n, why in (*left_out, *doubled, *strangers)]
+    return list(rows.values())
 
 
-def _look_at(file: Path, folder: Path, dataset: DatasetSettings) -> dict:
-    """A row of the table, or of the rejected files if it has a reason."""
-    name = os.fsencode(file.relative_to(folder)).decode(errors="replace")
-    try:
-        str(file).encode()
-        data = file.read_bytes()
-        width, height = read_upright(data).size
-        captions = captions_of(file, dataset)
-    except (UnreadablePictureError, MissingCaptionError) as error:
-        return {"dataset": dataset.id, "file": name, "reason": str(error)}
-    except UnicodeEncodeError:
-        return {"dataset": dataset.id, "file": name, "reason": "its name is not UTF-8: rename it"}
-    except OSError as error:
-        return {"dataset": dataset.id, "file": name, "reason": f"can't be read: {error.strerror}"}
+def _row(dataset: DatasetSettings, entry: Entry, look: Look, path: Path | None, captions: list[str]) -> dict:
     return {
-        "dataset": dataset.id,
-        "id": hashlib.sha256(data).hexdigest(),
-        "uri": str(file.resolve()),
-        "file": name,
-        "width": width,
-        "height": height,
-        "captions": captions,
-        "repeats": dataset.repeats,
+        **{"dataset": dataset.id, "id": look.digest, "uri": str(path), "file": entry.name, "captions": captions},
+        **{"width": look.width, "height": look.height, "repeats": dataset.repeats},
+        **{"mask_id": "", "mask_uri": "", "duplicates": -1},
     }
+
+
+def _open(dataset: DatasetSettings, folder: Path) -> Source:
+    if dataset.type == "local":
+        return open_folder(dataset)
+    if dataset.type == "aws":
+        return open_s3(dataset)
+    if dataset.type == "huggingface":
+        return open_hub(dataset, folder)
+    return open_csv(dataset)
+
+
+def _captioner(
+    dataset: DatasetSettings,
+    datasets: Sequence[DatasetSettings],
+    source: Source,
+    entries: list[Entry],
+    folder: Path,
+    index: Index,
+) -> Callable[[Entry], list[str]]:
+    """A function that gives a picture's captions; text files and tables are read now."""
+    if dataset.role == "mask":
+        return lambda entry: [""]
+    rewrite = caption_filter(dataset, datasets)
+    strategy = "" if dataset.only_instance_prompt else dataset.caption_strategy
+    text = _texts(source, entries, folder, index) if strategy == "textfile" else lambda name: None
+    table = read_metadata(dataset, source, folder) if strategy == "parquet" else {}
+    return lambda entry: captions_of(entry.name, dataset, text=text, table=table, given=entry.captions, rewrite=rewrite)
+
+
+def _no_picture(entry: Entry) -> str:
+    if entry.ending in (".heic", ".heif"):
+        return "HEIC can't be read: convert it to JPEG or PNG"
+    return "not a picture, by its name"
+
+
+def _report(
+    dataset: DatasetSettings, pictures: int, left_out: list[tuple[str, str]], strangers: list[tuple[str, str]]
+) -> None:
+    """Tell what was found; refuse a set without pictures, and a strict one that would be left without some."""
+    if not pictures and not left_out:
+        hint = f" (its {strangers[0][0]} is {strangers[0][1]})" if strangers else ""
+        raise InputError(f"{dataset.key} holds no pictures{hint}: put some in it")
+    if left_out and (not pictures or dataset.strict):
+        what = "holds no usable picture: all" if not pictures else "'strict: true', and"
+        name, reason = left_out[0]
+        raise InputError(f"{dataset.key} {what} {len(left_out)} were left out, for example {name}: {reason}")
+    others = f", {len(strangers):,} other files" if strangers else ""
+    print(f"{dataset.id}: {pictures:,} pictures, {len(left_out):,} files left out{others}")
+    for name, reason in left_out[:10]:
+        print(f"  {name}: {reason}")
+
+
+def _masks(rows: list[dict]) -> dict[str, dict]:
+    return {str(PurePosixPath(row["file"]).with_suffix("")): row for row in rows}
+
+
+def _with_masks(
+    rows: list[dict], masks: dict[str, dict] | None, dataset: DatasetSettings, rejected: list[dict]
+) -> list[dict]:
+    """Give each picture the mask of the same path, whatever its ending."""
+    if masks is None:
+        return rows
+    paired = []
+    for row in rows:
+        mask = masks.get(str(PurePosixPath(row["file"]).with_suffix("")))
+        if mask is None:
+            rejected.append({"dataset": dataset.id, "file": row["file"], "reason": "it has no mask of its name"})
+            continue
+        paired.append(row | {"mask_id": mask["id"], "mask_uri": mask["uri"]})
+    print(f"{dataset.id}: {len(paired):,} of {len(rows):,} pictures have a mask")
+    if not paired:
+        raise InputError(f"{dataset.key}: no picture has a mask: masks need the pictures' own names")
+    return paired
+
+
+def _looks(
+    source: Source, entries: list[Entry], folder: Path, index: Index, label: str
+) -> dict[str, tuple[Look, Path | None]]:
+    """What each file is and where it lies, from the index where it is known, else read in parallel."""
+    known = index.looks(source.key)
+    looks: dict[str, tuple[Look, Path | None]] = {}
+    missing = []
+    for entry in entries:
+        look = known.get((entry.name, entry.token))
+        path = entry.path or (object_path(folder, look.digest) if look else None)
+        if look is None or (entry.path is None and not look.problem and path and not path.exists()):
+            missing.append(entry)
+        else:
+            looks[entry.name] = look, path
+    print(f"{label}: {len(looks):,} of {len(entries):,} files are known, {len(missing):,} to read")
+
+    done = _in_parallel(lambda e: (e, *_look_at(source, e, folder)), missing, desc=f"reading {label}")
+    while some := list(islice(done, KEPT_AT_ONCE)):
+        looks |= {entry.name: (look, path) for entry, look, path, _ in some}
+        index.add_looks(source.key, [(entry.name, entry.token, look) for entry, look, _, keep in some if keep])
+    return looks
+
+
+def _look_at(source: Source, entry: Entry, folder: Path) -> tuple[Look, Path | None, bool]:
+    """What a file is, where it lies, and whether that will be the same next time."""
+    try:
+        path = entry.path or fetch_object(source, entry, folder)
+        data = path.read_bytes()
+        keep = entry.path is None or _is_settled(entry)
+        look = _identify(data)
+    except FetchError as error:
+        return Look("", 0, 0, f"can't be had: {error}"), None, False
+    except OSError as error:
+        return Look("", 0, 0, f"can't be read: {error.strerror or error}"), None, False
+    if look.problem and entry.path is None and not entry.checksum:  # perhaps it only came so: once more next time
+        path.unlink(missing_ok=True)
+        return look, None, False
+    return look, path, keep
+
+
+def _identify(data: bytes) -> Look:
+    try:
+        header = read_header(data)
+    except UnreadablePictureError as error:
+        return Look("", 0, 0, str(error))
+    return Look(hashlib.sha256(data).hexdigest(), header.width, header.height)
+
+
+def _is_settled(entry: Entry) -> bool:
+    """Whether a file is still what it was when it was listed, and any later change will show in its times."""
+    assert entry.path is not None
+    status = entry.path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < CLOCK_TICK:
+        time.sleep(CLOCK_TICK)
+        status = entry.path.stat()
+    return stat_token(status) == entry.token or "-" not in entry.token  # an unpacked object never changes
+
+
+def _texts(source: Source, entries: list[Entry], folder: Path, index: Index) -> Callable[[str], str | None]:
+    """A function that gives a picture's text file by name."""
+    by_name = {e.name: e for e in source.entries if e.ending == ".txt"}
+    wanted = dict.fromkeys(str(PurePosixPath(e.name).with_suffix(".txt")) for e in entries)
+    files = [by_name[name] for name in wanted if name in by_name]
+    known = index.texts(source.key)
+    texts = {e.name: known[e.name, e.token] for e in files if (e.name, e.token) in known}
+    missing = [e for e in files if e.name not in texts]
+    read = {e.name: (e, text) for e, text in _in_parallel(lambda e: (e, _read_text(source, e, folder)), missing)}
+    texts |= {name: text for name, (_, text) in read.items() if isinstance(text, str)}
+    index.add_texts(source.key, [(e.name, e.token, text) for e, text in read.values() if isinstance(text, str)])
+
+    def text(name: str) -> str | None:
+        if isinstance(problem := read.get(name, (None, ""))[1], MissingCaptionError):
+            raise problem
+        return texts.get(name)
+
+    return text
+
+
+def _read_text(source: Source, entry: Entry, folder: Path) -> str | MissingCaptionError:
+    name = PurePosixPath(entry.name).name
+    try:
+        return (entry.path or fetch_object(source, entry, folder)).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return MissingCaptionError(f"its caption file {name} is not UTF-8 text")
+    except FetchError as error:
+        return MissingCaptionError(f"its caption file {name} can't be had: {error}")
+    except OSError as error:
+        return MissingCaptionError(f"its caption file {name} can't be read: {error.strerror}")
+
+
+def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, desc: str = "") -> Iterator[R]:
+    items = list(items)
+    with ThreadPoolExecutor(min(WORKERS, 4 + (os.cpu_count() or 1))) as pool:
+        done = pool.map(function, items)
+        yield from progress_bar(done, total=len(items), desc=desc, unit="file") if desc and items else done
+
+
+@contextmanager
+def _alone_in(lock: Path | None) -> Iterator[None]:
+    """Let no other process download into the same folder meanwhile: it will find all there."""
+    if lock is None:
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -34,8 +34,15 @@ def main(run_yaml: Path, store: Path) -> None:
 
     store = store.resolve()
     model = resolve_model(run.model)
-    table = scan_datasets(run.datasets)
-    plan = plan_crops(table.pictures, run.datasets, alignment=pixels_per_token(model))
+    table = scan_datasets(run.datasets, folder=store / "pictures", quality=run.quality)
+    plan = plan_crops(
+        table.pictures,
+        run.datasets,
+        alignment=pixels_per_token(model),
+        seed=run.training.seed,
+        batch=run.training.train_batch_size * run.training.gradient_accumulation_steps,
+        oversubscribe=run.training.allow_dataset_oversubscription,
+    )
     latents = encode_latents(table, plan, model=model, settings=run.caches, folder=store / "latents")
     captions = encode_captions(
         table,

@@ -1,18 +1,21 @@
 """Which samples make which batch: a pure function of the data, the seed and the batch's number.
 
-A batch is of one bucket. An epoch shows every sample once (and `repeats` times more); a bucket's last, short batch
-is kept.
+A batch is of one bucket. An epoch shows every picture once, `repeats` times more, or, where its set's `probability` is
+below 1, in some epochs only; a bucket's last, short batch is kept. Held-out pictures are never shown.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 import torch
 
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.cache.reading import CaptionReader, LatentReader, pad
 from sanaflow.config import TrainingSettings
+from sanaflow.errors import InputError
 from sanaflow.training.randomness import generator
 
 
@@ -34,23 +37,32 @@ class Batches:
         Raises:
             InputError: A shard is missing or damaged.
         """
-        entries = latents.entries.sort_values(["dataset", "id"], ignore_index=True)
+        trained = latents.entries[latents.entries["role"] != "eval"]
+        entries = trained.sort_values(["dataset", "id", "variant"], ignore_index=True)
+        if not (entries["probability"] > 0).any():
+            raise InputError("every dataset has 'probability: 0': there is nothing to train on; raise one")
         self._latents = LatentReader(replace(latents, entries=entries))
         self._captions = CaptionReader(captions)
         self._settings = settings
-        buckets = bucket_positions(entries)
+        self._ends = [0]  # number of batches before each epoch
         self._epoch = lru_cache(2)(
-            lambda epoch: epoch_batches(buckets, settings.train_batch_size, seed=settings.seed, epoch=epoch)
+            lambda epoch: epoch_batches(
+                bucket_positions(entries, seed=settings.seed, epoch=epoch),
+                settings.train_batch_size,
+                seed=settings.seed,
+                epoch=epoch,
+            )
         )
         by_picture = captions.captions.groupby(["dataset", "id"])["key"].agg(sorted).to_dict()
         self._caption_keys = [by_picture[pair] for pair in zip(entries["dataset"], entries["id"], strict=True)]
         self._unconditional = self._captions.text("", instructed=False)
-        self.per_epoch = len(self._epoch(0))
 
     def __getitem__(self, number: int) -> Batch:
         """Batch `number`, counted over all epochs."""
-        epoch, place = divmod(number, self.per_epoch)
-        positions = self._epoch(epoch)[place]
+        while self._ends[-1] <= number:
+            self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
+        epoch = bisect_right(self._ends, number) - 1
+        positions = self._epoch(epoch)[number - self._ends[epoch]]
         embeddings, mask = pad([self._caption(p, row, number) for row, p in enumerate(positions)])
         return Batch(self._latents.batch(positions), embeddings, mask)
 
@@ -63,13 +75,32 @@ class Batches:
         return self._captions.embedding(keys[int(draws[1] * len(keys))])
 
 
-def bucket_positions(entries: pd.DataFrame) -> list[list[int]]:
-    """Positions in the latent cache's index by bucket, each as often as an epoch shows it."""
-    numbered = entries.reset_index(drop=True)
-    return [
-        [position for position in rows.index for _ in range(1 + rows.at[position, "repeats"])]
-        for _, rows in numbered.groupby(["width", "height"])
-    ]
+def bucket_positions(entries: pd.DataFrame, *, seed: int, epoch: int) -> list[list[int]]:
+    """Positions in the latent cache's index by bucket, each as often as this epoch shows it.
+
+    A picture's showings are numbered over all epochs, `(1 + repeats) * probability` in each on average, and the n-th
+    takes its crop n modulo the number of its crops. Where that isn't a whole number, pictures take turns.
+
+    Args:
+        entries: `LatentCache.entries`, sorted by dataset, id and variant.
+        seed: Of the run.
+        epoch: Counted from 0.
+    """
+    by_picture = entries.groupby(["dataset", "id"], sort=False)
+    first = np.flatnonzero(by_picture.cumcount() == 0)
+    crops = by_picture.size().to_numpy()
+    pictures = entries.iloc[first]
+    rate = ((1 + pictures["repeats"]) * pictures["probability"]).to_numpy()
+    turn = np.zeros(len(pictures))
+    for name, rows in pictures.reset_index(drop=True).groupby("dataset").groups.items():
+        turns = torch.randperm(len(rows), generator=generator(seed, 0, 0, f"turns of {name}")).numpy()
+        turn[rows] = (turns + 0.5) / len(rows)
+    begin, end = np.floor(epoch * rate + turn).astype(int), np.floor((epoch + 1) * rate + turn).astype(int)
+    shown = np.repeat(np.arange(len(pictures)), end - begin)
+    number = np.arange(len(shown)) - np.repeat(np.cumsum(end - begin) - (end - begin), end - begin) + begin[shown]
+    positions = first[shown] + number % crops[shown]
+    sizes = entries[["width", "height"]].to_numpy()[positions]
+    return [rows.tolist() for _, rows in pd.Series(positions).groupby([sizes[:, 0], sizes[:, 1]])]
 
 
 def epoch_batches(buckets: list[list[int]], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:

@@ -46,15 +46,9 @@ def train_sana(
         draw_every: See `train`.
 
     Raises:
-        InputError: Fewer pictures than a batch, a damaged cache, a model that can't be loaded, a loss that is no
+        InputError: A damaged cache, a model that can't be loaded, a loss that is no
             number.
     """
-    pictures = len(latents.entries)
-    if pictures < settings.train_batch_size:
-        raise InputError(
-            f"training.train_batch_size is {settings.train_batch_size}, but there are only {pictures} pictures: "
-            f"lower it to {pictures} or add pictures"
-        )
     checkpoints = run_folder / "checkpoints"
     with _alone_in(run_folder):
         transformer = load_transformer(model)

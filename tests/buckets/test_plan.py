@@ -3,17 +3,26 @@ import pytest
 from diffusers.pipelines.pixart_alpha.pipeline_pixart_alpha import ASPECT_RATIO_512_BIN, ASPECT_RATIO_1024_BIN
 from diffusers.pipelines.sana.pipeline_sana import ASPECT_RATIO_4096_BIN
 
-from sanaflow.buckets.plan import cover, middle, nearest_bucket, plan_crops
+from sanaflow.buckets.plan import bucket_table, plan_crops, plan_parquet, plan_rows
 from sanaflow.buckets.tables import buckets_for
-from sanaflow.config import DatasetSettings
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 
 
-def plan(sizes, **settings):
-    pictures = pd.DataFrame([("set", str(i), *size, 0) for i, size in enumerate(sizes)])
+def table(sizes, dataset="set"):
+    pictures = pd.DataFrame([(dataset, f"{i:064x}", *size, 0) for i, size in enumerate(sizes)])
     pictures.columns = ["dataset", "id", "width", "height", "repeats"]
-    dataset = DatasetSettings(id="set", instance_data_dir="x", **settings)
-    return plan_crops(pictures, [dataset], alignment=32)
+    return pictures
+
+
+def settings(**changed):
+    return DatasetSettings(**{"id": "set", "instance_data_dir": "x"} | changed)
+
+
+def plan(sizes, batch=1, oversubscribe=False, **changed):
+    dataset = settings(**changed)
+    pictures = table(sizes).assign(repeats=dataset.repeats)
+    return plan_crops(pictures, [dataset], alignment=32, batch=batch, oversubscribe=oversubscribe)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +53,9 @@ def test_a_resolution_that_does_not_divide_names_the_ones_that_do():
     ("size", "bucket"),
     [((1920, 1080), (1344, 768)), ((1080, 1920), (768, 1344)), ((500, 500), (1024, 1024)), ((900, 4000), (512, 2048))],
 )
-def test_the_nearest_bucket_treats_tall_and_wide_alike(size, bucket):
-    assert nearest_bucket(size, buckets_for(1024, 32)) == bucket
+def test_the_nearest_of_sanas_buckets_treats_tall_and_wide_alike(size, bucket):
+    [row] = plan([size]).crops.itertuples()
+    assert (row.width, row.height) == bucket
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (33, 4000), (1, 1), (3000, 2999), (641, 480)])
@@ -58,11 +68,6 @@ def test_every_crop_lies_inside_and_fills_its_bucket(size, crop_aspect):
     assert row.resize_width == row.width or row.resize_height == row.height  # nothing larger than needed
 
 
-def test_cover_keeps_the_aspect_ratio_to_a_pixel():
-    assert cover((1920, 1080), (1344, 768)) == (1365, 768)
-    assert middle((1365, 768), (1344, 768)) == (10, 0, 1354, 768)
-
-
 def test_square_takes_the_middle_square():
     [row] = plan([(200, 100)], resolution=64, crop_aspect="square").crops.itertuples()
     assert (row.resize_width, row.resize_height, row.left, row.right) == (128, 64, 32, 96)
@@ -70,3 +75,62 @@ def test_square_takes_the_middle_square():
 
 def test_the_digest_follows_the_rows():
     assert plan([(200, 100)]).digest() == plan([(200, 100)]).digest() != plan([(100, 200)]).digest()
+
+
+def test_a_bucket_that_cannot_fill_a_batch_is_refused_with_what_would_do():
+    sizes = [(500, 500)] * 4 + [(900, 500)] * 3
+    with pytest.raises(InputError, match=r"1 of the buckets can't fill a batch of 4 .* with 3 samples") as refused:
+        plan(sizes, batch=4, resolution=512)
+    assert "set 'set' repeats: 1; or bring train_batch_size * gradient_accumulation_steps down to 3" in str(
+        refused.value
+    )
+    assert len(plan(sizes, batch=4, resolution=512, repeats=1).crops) == 7
+    assert len(plan(sizes, batch=3, resolution=512).crops) == 7
+
+
+def test_oversubscription_repeats_the_pictures_of_small_buckets_only():
+    planned = plan([(500, 500)] * 4 + [(900, 500)] * 3, batch=4, oversubscribe=True, resolution=512).crops
+    assert planned["repeats"].tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_what_the_settings_leave_out_is_listed_and_told(capsys):
+    planned = plan([(600, 600), (100, 100)], resolution=512, minimum_image_size=512)
+    assert planned.filtered["reason"].tolist() == ["smaller than 'minimum_image_size' 512"]
+    assert "set: 1 pictures left out: smaller than 'minimum_image_size' 512" in capsys.readouterr().out
+    with pytest.raises(InputError, match="no picture is left to train on, for example: smaller than"):
+        plan([(100, 100)], resolution=512, minimum_image_size=512)
+
+
+def test_held_out_pictures_need_fill_no_batch():
+    held_out = settings(id="held", dataset_type="eval", resolution=512)
+    pictures = pd.concat([table([(500, 500)] * 4), table([(900, 500)], dataset="held")])
+    planned = plan_crops(pictures, [settings(resolution=512), held_out], alignment=32, batch=4)
+    assert planned.buckets()[["role", "size", "pictures"]].to_numpy().tolist() == [
+        ["train", "512x512", 4],
+        ["eval", "672x384", 1],
+    ]
+
+
+def test_a_bucket_that_the_model_cannot_take_is_refused():
+    with pytest.raises(InputError, match=r"bucket 16x16 can't be divided by 32.*multiples of 32"):
+        plan([(16, 16)], resolution=16, resolution_type="pixel_area", aspect_bucket_alignment=16)
+
+
+def test_random_crops_are_planned_for_several_showings():
+    planned = plan([(900, 500), (500, 900)], resolution=512, crop_aspect="square", crop_style="random", random_crops=3)
+    assert planned.crops.groupby("id")["variant"].agg(list).tolist() == [[0, 1, 2]] * 2
+    assert planned.crops.groupby("id")["left"].nunique().tolist()[0] == 3
+    assert planned.buckets()["pictures"].tolist() == [2]
+
+
+def test_a_table_on_disk_is_planned_a_part_at_a_time_to_the_same_rows(tmp_path):
+    pictures = table([(300 + 7 * i % 900, 400 + 11 * i % 700) for i in range(1000)])
+    dataset = [settings(resolution=512, crop_style="random")]
+    pictures.to_parquet(tmp_path / "table.parquet", row_group_size=77)
+    counted = plan_parquet(tmp_path / "table.parquet", tmp_path / "crops.parquet", dataset, alignment=32)
+    whole, _ = plan_rows(pictures, dataset, alignment=32)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "crops.parquet"), whole, check_dtype=False)
+    expected = bucket_table(whole).sort_values(["role", "size"], ignore_index=True)
+    assert counted.sort_values(["role", "size"])[["size", "pictures"]].to_numpy().tolist() == (
+        expected[["size", "pictures"]].to_numpy().tolist()
+    )

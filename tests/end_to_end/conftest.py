@@ -35,6 +35,7 @@ def write_run(tmp_path: Path, pictures: Path) -> Callable[..., Path]:
             "training": {
                 "max_train_steps": 6,
                 "train_batch_size": 2,
+                "allow_dataset_oversubscription": True,
                 "learning_rate": 1.0e-3,
                 "mixed_precision": "no",
                 "checkpointing_steps": 2,

@@ -77,7 +77,10 @@ def test_a_truncated_jpeg_among_good_pictures_does_not_stop_the_run(write_run, p
             r"all 64 were left out, for example airplane\.webp: its caption file airplane\.txt is missing",
         ),
         ({"datasets": [{"id": "s", "instance_data_dir": "nowhere"}]}, "'nowhere' is not a folder"),
-        ({"training": {"train_batch_size": 6}}, "train_batch_size is 6, but there are only 5 pictures"),
+        (
+            {"training": {"train_batch_size": 6, "allow_dataset_oversubscription": False}},
+            "buckets can't fill a batch of 6 .*repeats: 5; or bring .* down to 1",
+        ),
         ({"evaluation": {"evaluation_model": "ViT-L-14-337"}}, "did you mean 'ViT-L-14-336'"),
         ({"publishing": {"release_dir": str(PROJECT / "configs")}}, "is or holds something else"),
         ({"publishing": {"hub_model_id": "tester/sana"}}, "there is no hub token: set HF_TOKEN"),

@@ -10,6 +10,7 @@ from zenml.enums import ExecutionStatus, StackComponentType
 from pipelines.finetune import finetune
 from sanaflow.errors import InputError
 from tests.end_to_end.process_step_operator import ProcessStepOperator
+from tests.environment import PROJECT
 
 HERE = "tests.end_to_end.process_step_operator.ProcessStepOperatorFlavor"
 
@@ -45,7 +46,9 @@ def test_a_step_operator_named_in_the_yaml_trains_in_its_own_process(gpu_stack, 
     assert "transformer/diffusion_pytorch_model.safetensors" in release["files"]
 
 
-def test_a_users_mistake_found_there_is_one_line_here(gpu_stack, write_run):
+def test_a_users_mistake_found_there_is_one_line_here(gpu_stack, write_run, monkeypatch):
     steps = {"train_sana": {"step_operator": "gpu"}}
-    with pytest.raises(InputError, match="train_batch_size is 50, but there are only 5 pictures"):
-        finetune.with_options(config_path=str(write_run({"steps": steps}, training={"train_batch_size": 50})))()
+    never_shown = [{"id": "set", "instance_data_dir": "assets/pictures", "resolution": 64, "probability": 0}]
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(InputError, match="every dataset has 'probability: 0'"):
+        finetune.with_options(config_path=str(write_run({"steps": steps}, datasets=never_shown)))()

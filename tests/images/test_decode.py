@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from sanaflow.images.contact_sheet import contact_sheet
-from sanaflow.images.decode import UnreadablePictureError, read_crop, read_upright
+from sanaflow.images.decode import ChangedPictureError, UnreadablePictureError, read_crop, read_upright
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -83,5 +83,5 @@ def test_a_crop_equals_the_crop_of_the_resized_picture(tmp_path):
 
 def test_a_file_that_changed_since_it_was_looked_at_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(UnreadablePictureError, match="has changed since"):
+    with pytest.raises(ChangedPictureError, match="has changed since"):
         read_crop(str(tmp_path / "a.png"), "0" * 64, resize=(8, 8), crop=(0, 0, 8, 8))

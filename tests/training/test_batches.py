@@ -1,11 +1,21 @@
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
+from sanaflow.cache.reading import LatentReader
 from sanaflow.config import TrainingSettings
 from sanaflow.training.batches import Batches, bucket_positions, epoch_batches
+
+
+def index(**columns):
+    """A latent cache's index, in its order."""
+    size = len(columns["width"])
+    rows = {"dataset": "set", "id": [f"{i}" for i in range(size)], "variant": 0, "height": 8, "role": "train"}
+    return pd.DataFrame(rows | {"repeats": 0, "probability": 1.0} | columns)
+
 
 BUCKETS = [[0, 1, 2, 3, 4], [5, 6], [7]]
 
@@ -25,8 +35,40 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 def test_repeats_are_extra_passes():
-    entries = pd.DataFrame({"width": [8, 8, 16], "height": [8, 8, 8], "repeats": [0, 2, 1]})
-    assert Counter(p for bucket in bucket_positions(entries) for p in bucket) == {0: 1, 1: 3, 2: 2}
+    entries = index(width=[8, 8, 16], repeats=[0, 2, 1])
+    assert Counter(p for bucket in bucket_positions(entries, seed=0, epoch=5) for p in bucket) == {0: 1, 1: 3, 2: 2}
+
+
+def test_a_share_of_a_set_is_shown_in_turns():
+    entries = index(width=[8] * 10, probability=[0.25] * 10)
+    epochs = [[p for bucket in bucket_positions(entries, seed=0, epoch=e) for p in bucket] for e in range(8)]
+    assert {len(shown) for shown in epochs} <= {2, 3}
+    assert Counter(p for shown in epochs for p in shown) == {p: 2 for p in range(10)}  # 8 epochs of a quarter
+
+
+def test_every_showing_takes_the_next_crop():
+    entries = index(width=[8, 16, 8], id=["a", "a", "a"], variant=[0, 1, 2], repeats=[1, 1, 1])
+    shown = [sorted(p for bucket in bucket_positions(entries, seed=0, epoch=e) for p in bucket) for e in range(3)]
+    assert shown == [[0, 1], [0, 2], [1, 2]]
+
+
+def test_epochs_of_different_length_follow_each_other(caches):
+    latents, captions = caches
+    latents = replace(latents, entries=latents.entries.assign(probability=0.5))
+    batches = Batches(latents, captions, TrainingSettings(train_batch_size=1))
+    latents_of = [batches[number].latents for number in range(8)]
+    again = Batches(latents, captions, TrainingSettings(train_batch_size=1))
+    assert torch.equal(again[7].latents, latents_of[7])
+    assert {len(b) for b in latents_of} == {1}
+
+
+def test_held_out_pictures_are_never_shown(caches):
+    latents, captions = caches
+    held_out = latents.entries["id"] == latents.entries["id"].iloc[0]
+    latents = replace(latents, entries=latents.entries.assign(role=held_out.map({True: "eval", False: "train"})))
+    batches = Batches(latents, captions, TrainingSettings(train_batch_size=1))
+    hidden = LatentReader(latents).batch([0])[0]
+    assert not any(torch.equal(batches[number].latents[0], hidden) for number in range(6))
 
 
 @pytest.fixture
@@ -42,7 +84,7 @@ def test_a_batch_pairs_latents_with_their_own_captions(caches):
     entries = latents.entries.sort_values(["dataset", "id"], ignore_index=True)  # the order that batches count in
     key_of = captions.captions.set_index("id")["key"]
     seen = Counter()
-    for number in range(batches.per_epoch):
+    for number in range(len(batches._epoch(0))):
         batch = batches[number]
         for latent, embedding, mask in zip(batch.latents, batch.embeddings, batch.mask, strict=True):
             [position] = [p for p in latents.entries.index if torch.equal(batches._latents.batch([p])[0], latent)]

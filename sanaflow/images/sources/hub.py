@@ -1,0 +1,152 @@
+"""A dataset repository on the hub, pinned to a commit: plain picture files, or Parquet with an image column."""
+
+import hashlib
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+
+from sanaflow.datasets import DatasetSettings
+from sanaflow.errors import InputError
+from sanaflow.images.sources.listing import Entry, FetchError, Source
+from sanaflow.progress import progress_bar
+
+CAPTION_COLUMNS = ("caption", "text", "prompt")
+
+
+def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
+    """List a repository's pictures at the commit that `revision` stands for now.
+
+    Raises:
+        InputError: The hub refuses, or neither pictures nor a fitting Parquet file are there.
+    """
+    name = dataset.dataset_name or ""
+    try:
+        api = HfApi()
+        commit = api.dataset_info(name, revision=dataset.revision).sha
+        files = [f for f in api.list_repo_tree(name, repo_type="dataset", revision=commit, recursive=True)
+                 if isinstance(f, RepoFile)]  # fmt: skip
+    except GatedRepoError:
+        raise InputError(f"{dataset.key} is gated: accept its terms on the hub and set HF_TOKEN") from None
+    except RevisionNotFoundError:
+        raise InputError(f"{dataset.key} has no revision '{dataset.revision}': correct or remove it") from None
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{dataset.key}: the hub shows no such dataset: correct it, or set HF_TOKEN if it is private"
+        ) from None
+    except HFValidationError as error:
+        raise InputError(f"{dataset.key} is not a valid hub id: {error}") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise InputError(f"{dataset.key}: the hub can't be asked ({type(error).__name__}); try again") from None
+
+    def fetch_file(path: str, target: Path) -> None:
+        try:
+            kept = hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=downloads / "hub")
+            shutil.copyfile(kept, target)
+            Path(kept).resolve().unlink(missing_ok=True)  # it is kept under its own content's name instead
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise FetchError(f"the hub didn't give it ({type(error).__name__})") from None
+
+    entries = [
+        Entry(f.path, f.blob_id, checksum=f"sha256:{f.lfs.sha256}" if f.lfs else f"gitsha1:{f.blob_id}")
+        for f in sorted(files, key=lambda f: f.path)
+        if not any(part.startswith(".") for part in PurePosixPath(f.path).parts)
+    ]
+    print(f"{dataset.id}: {name} at commit {commit}")
+    if any(e.is_picture for e in entries):
+        return Source(f"hub {name}", entries, lambda entry, target: fetch_file(entry.name, target))
+    tables = [e for e in entries if e.ending == ".parquet" and _is_of_split(e.name, dataset.split)]
+    if not tables:
+        raise InputError(
+            f"{dataset.key} has neither picture files nor Parquet files of the split '{dataset.split}': correct "
+            "'split' or name another dataset"
+        )
+    rows = [entry for table in tables for entry in _rows_of(table, dataset, downloads, fetch_file)]
+    return Source(f"hub {name} {dataset.image_column}", rows)
+
+
+def _is_of_split(name: str, split: str) -> bool:
+    """As hub datasets name their files: data/train-00000-of-00002.parquet, train/0000.parquet, train.parquet."""
+    return re.search(rf"(^|[/_.-]){re.escape(split)}([/_.-]|$)", name) is not None
+
+
+def _rows_of(table: Entry, dataset: DatasetSettings, downloads: Path, fetch_file: Any) -> Iterator[Entry]:
+    """A Parquet file's pictures, written out once under their content's names, some at a time.
+
+    What was written is listed in a table of its own, which is complete or not there: it stands for the whole file.
+    """
+    columns = [dataset.image_column, dataset.caption_column]
+    listed = downloads / "tables" / f"{hashlib.sha256(repr((table.token, columns)).encode()).hexdigest()}.parquet"
+    if not listed.exists():
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        local = listed.with_suffix(".source")
+        fetch_file(table.name, local)
+        rows = list(_written(local, table, dataset, downloads))
+        unfinished = listed.with_suffix(".tmp")
+        pd.DataFrame(rows, columns=["name", "object", "captions", "problem"]).to_parquet(unfinished)
+        unfinished.rename(listed)
+        local.unlink()
+    for row in pd.read_parquet(listed).itertuples():
+        path = downloads / row.object if row.object else None
+        captions = None if row.captions is None else tuple(row.captions)
+        yield Entry(row.name, str(row.object), path=path, known_picture=True, captions=captions, problem=row.problem)
+
+
+def _written(local: Path, table: Entry, dataset: DatasetSettings, downloads: Path) -> Iterator[tuple]:
+    from sanaflow.images.download import object_path, write_object
+
+    try:
+        parquet = pq.ParquetFile(local)
+    except pa.ArrowInvalid:
+        raise InputError(f"{dataset.key}: its file {table.name} is not Parquet") from None
+    names = parquet.schema_arrow.names
+    if dataset.image_column not in names:
+        raise InputError(
+            f"{dataset.key} has no column '{dataset.image_column}': set 'image_column' to one of {', '.join(names)}"
+        )
+    wanted = dataset.caption_column or next((c for c in CAPTION_COLUMNS if c in names), None)
+    if wanted is not None and wanted not in names:
+        raise InputError(f"{dataset.key} has no column '{wanted}': set 'caption_column' to one of {', '.join(names)}")
+    columns = [dataset.image_column, *([wanted] if wanted else [])]
+    number = 0
+    bar = progress_bar(
+        total=parquet.metadata.num_rows, desc=f"unpacking {PurePosixPath(table.name).name}", unit="picture"
+    )
+    with bar as progress:
+        for batch in parquet.iter_batches(batch_size=64, columns=columns):
+            for row in batch.to_pylist():
+                cell = row[dataset.image_column]
+                data = cell.get("bytes") if isinstance(cell, dict) else cell if isinstance(cell, bytes) else None
+                inner = cell.get("path") if isinstance(cell, dict) else None
+                name = f"{table.name}/{number:08d}" + (f"/{PurePosixPath(inner).name}" if inner else "")
+                captions = texts(row[wanted]) if wanted else None
+                if data is None:
+                    yield name, "", captions, "its row holds no picture"
+                else:
+                    target = object_path(downloads, hashlib.sha256(data).hexdigest())
+                    write_object(target, io.BytesIO(data))
+                    yield name, str(target.relative_to(downloads)), captions, ""
+                number += 1
+                progress.update()
+
+
+def texts(value: Any) -> list[str]:
+    """A table's cell as captions: a text, a list of texts, or nothing."""
+    values = value if isinstance(value, list | tuple) else [] if value is None or value != value else [value]
+    return [text for text in (str(v).strip() for v in values if v is not None) if text]
