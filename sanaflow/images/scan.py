@@ -38,7 +38,9 @@ from sanaflow.progress import progress_bar
 
 T = TypeVar("T")
 R = TypeVar("R")
-WORKERS = 16
+DOWNLOADS = 16
+"""At once: they wait for the network; local files keep the cores busy."""
+READERS = 4 + (os.cpu_count() or 1)
 KEPT_AT_ONCE = 500
 """So many looks are written to the index at a time: what a kill can lose."""
 CLOCK_TICK = 0.05
@@ -217,7 +219,8 @@ def _looks(
             looks[entry.name] = look, path
     print(f"{label}: {len(looks):,} of {len(entries):,} files are known, {len(missing):,} to read")
 
-    done = _in_parallel(lambda e: (e, *_look_at(source, e, folder)), missing, desc=f"reading {label}")
+    workers = DOWNLOADS if source.fetch else READERS
+    done = _in_parallel(lambda e: (e, *_look_at(source, e, folder)), missing, workers=workers, desc=f"reading {label}")
     while some := list(islice(done, KEPT_AT_ONCE)):
         looks |= {entry.name: (look, path) for entry, look, path, _ in some}
         index.add_looks(source.key, [(entry.name, entry.token, look) for entry, look, _, keep in some if keep])
@@ -267,7 +270,9 @@ def _texts(source: Source, entries: list[Entry], folder: Path, index: Index) -> 
     known = index.texts(source.key)
     texts = {e.name: known[e.name, e.token] for e in files if (e.name, e.token) in known}
     missing = [e for e in files if e.name not in texts]
-    read = {e.name: (e, text) for e, text in _in_parallel(lambda e: (e, _read_text(source, e, folder)), missing)}
+    workers = DOWNLOADS if source.fetch else READERS
+    found = _in_parallel(lambda e: (e, _read_text(source, e, folder)), missing, workers=workers)
+    read = {e.name: (e, text) for e, text in found}
     texts |= {name: text for name, (_, text) in read.items() if isinstance(text, str)}
     index.add_texts(source.key, [(e.name, e.token, text) for e, text in read.values() if isinstance(text, str)])
 
@@ -291,9 +296,9 @@ def _read_text(source: Source, entry: Entry, folder: Path) -> str | MissingCapti
         return MissingCaptionError(f"its caption file {name} can't be read: {error.strerror}")
 
 
-def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, desc: str = "") -> Iterator[R]:
+def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, workers: int, desc: str = "") -> Iterator[R]:
     items = list(items)
-    with ThreadPoolExecutor(min(WORKERS, 4 + (os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         done = pool.map(function, items)
         yield from progress_bar(done, total=len(items), desc=desc, unit="file") if desc and items else done
 
