@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
@@ -279,3 +280,9 @@ def test_hub_errors_are_one_line(scan, hub):
         scan(type="huggingface", dataset_name="tester/empty", revision="v2")
     with pytest.raises(InputError, match="has neither picture files nor Parquet"):
         scan(type="huggingface", dataset_name="tester/empty")
+
+
+def test_a_hub_out_of_reach_is_one_line(scan, monkeypatch):
+    monkeypatch.setattr("sanaflow.images.sources.hub.HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9"))
+    with pytest.raises(InputError, match="the hub can't be asked .*; try again"):
+        scan(type="huggingface", dataset_name="tester/plain")

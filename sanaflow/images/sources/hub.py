@@ -11,12 +11,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from httpx import HTTPError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -52,7 +54,7 @@ def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
         ) from None
     except HFValidationError as error:
         raise InputError(f"{dataset.key} is not a valid hub id: {error}") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
         raise InputError(f"{dataset.key}: the hub can't be asked ({type(error).__name__}); try again") from None
 
     def fetch_file(path: str, target: Path) -> None:
@@ -60,7 +62,7 @@ def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
             kept = hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=downloads / "hub")
             shutil.copyfile(kept, target)
             Path(kept).resolve().unlink(missing_ok=True)  # it is kept under its own content's name instead
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError) as error:
             raise FetchError(f"the hub didn't give it ({type(error).__name__})") from None
 
     entries = [
