@@ -16,8 +16,7 @@ from sanaflow.section import Section
 
 WITHOUT_EFFECT = {
     **dict.fromkeys(
-        ("cache_dir", "cache_dir_vae", "csv_cache_dir", "cache_file_suffix", "hash_filenames", "default",
-         "image_embeds"),
+        ("cache_dir", "cache_dir_vae", "csv_cache_dir", "cache_file_suffix", "hash_filenames", "image_embeds"),
         "everything is kept in the artifact store, named by its content",
     ),
     **dict.fromkeys(
@@ -46,6 +45,9 @@ SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 OTHER_SPELLINGS = {"disable": "disabled", "is_regularization_data": "is_regularisation_data"}
 ALWAYS = {"start_epoch": (1,), "start_step": (0,), "end_epoch": (None, 0), "end_step": (None, 0)}
 """Keys that would limit a set to a part of the run, with the values that don't."""
+HARMLESS = {"timestep_sampling_offset": (0, None), "conditioning": ([], None), "filter_func": ({}, None)}
+"""Keys of what isn't there here, with the values that ask for nothing."""
+SIZES = ("minimum_image_size", "maximum_image_size", "target_downsample_size")
 
 
 class AspectWeight(Section):
@@ -134,15 +136,17 @@ class DatasetSettings(Section):
     """Taken out of every caption: words, regular expressions, `s/search/replace/`; or a .txt or .json file of them."""
     metadata_backend: Literal["discovery", "json", "filesystem", "parquet", "huggingface"] = "discovery"
     parquet: MetadataTable | None = None
+    default: bool = False
+    """text_embeds: its list is that of sets that name none; else the first entry's is."""
     text_embeds: str | None = None
     """The id of a `dataset_type: text_embeds` entry, whose `caption_filter_list` is used."""
 
     # Shape
     buckets: Literal["sana", "aligned"] | None = None
     """sana: the nearest of Sana's own sizes. aligned: SimpleTuner's arithmetic, sides in steps of
-    `aspect_bucket_alignment`. null: aligned for an entry that has SimpleTuner's `crop` or `resolution_type`, else
-    sana."""
-    resolution: PositiveFloat = 1024
+    `aspect_bucket_alignment`. null: aligned for an entry that has SimpleTuner's `crop`, `resolution_type` or
+    `maximum_image_size`, else sana."""
+    resolution: float = Field(default=1024, gt=0, le=16_384)
     """In `resolution_type`'s unit. Under `buckets: sana` the edge in pixels of a square of about the buckets' area."""
     resolution_type: Literal["pixel", "area", "pixel_area"] | None = None
     """pixel: the shorter edge. area: megapixels. pixel_area (as null): the edge of a square of that area."""
@@ -174,7 +178,7 @@ class DatasetSettings(Section):
     # How often
     repeats: NonNegativeInt = 0
     """Extra passes over this set in an epoch; 0 shows each picture once."""
-    probability: NonNegativeFloat = 1
+    probability: float = Field(default=1, ge=0, le=1)
     """Share of this set that an epoch shows; every picture has its turn over the epochs."""
     max_num_samples: PositiveInt | None = None
     """Use so many pictures, picked by chance that depends on the set's id and the files' names only."""
@@ -204,7 +208,8 @@ class DatasetSettings(Section):
     def is_aligned(self) -> bool:
         """Whether SimpleTuner's bucket arithmetic is used."""
         return self.buckets == "aligned" or (
-            self.buckets is None and (self.crop is not None or self.resolution_type is not None)
+            self.buckets is None
+            and (self.crop is not None or self.resolution_type is not None or self.maximum_image_size is not None)
         )
 
     @property
@@ -238,7 +243,13 @@ class DatasetSettings(Section):
         entry = dict(entry)
         for other, ours in OTHER_SPELLINGS.items():
             if other in entry:
-                entry[ours] = entry.pop(other)
+                entry[ours] = entry.pop(other) or entry.get(ours, False)
+        if entry.get("disabled") is True:  # whatever else it says
+            kept = ("id", "disabled", "instance_data_dir")
+            return {key: entry[key] for key in kept if entry.get(key) is not None}
+        entry = {k: v for k, v in entry.items() if v is not None or k not in cls.model_fields}
+        for key in [k for k in SIZES if entry.get(k) == 0] + [k for k, v in HARMLESS.items() if entry.get(k, v) in v]:
+            entry.pop(key, None)
         if entry.get("caption_strategy") == "instance_prompt":
             entry["caption_strategy"] = "instanceprompt"
         if any(entry.pop(key, None) for key in SECRETS):
@@ -258,7 +269,7 @@ class DatasetSettings(Section):
 
     @model_validator(mode="after")
     def _has_its_source(self) -> "DatasetSettings":
-        if self.dataset_type == "text_embeds":
+        if self.dataset_type == "text_embeds" or self.disabled:
             return self
         needed = {"local": "instance_data_dir", "huggingface": "dataset_name", "aws": "aws_bucket_name"}
         name = needed.get(self.type, "csv_file")
@@ -298,8 +309,8 @@ class DatasetSettings(Section):
                 raise ValueError(
                     f"'{key}' is in pixels and must be a whole number (for megapixels: resolution_type 'area')"
                 )
-        if (self.maximum_image_size is None) != (self.target_downsample_size is None):
-            raise ValueError("'maximum_image_size' and 'target_downsample_size' go together: set both or neither")
+        if self.maximum_image_size and not self.target_downsample_size:
+            raise ValueError("'maximum_image_size' needs 'target_downsample_size': set both or neither")
         if self.maximum_image_size and self.maximum_image_size < (self.minimum_image_size or 0):
             raise ValueError("'maximum_image_size' is below 'minimum_image_size': no picture would be left")
         if not self.is_aligned and self.maximum_image_size:
@@ -346,9 +357,9 @@ def check_datasets(datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettin
             *(("conditioning_data", i, "conditioning") for i in masks),
             *(("text_embeds", i, "text_embeds") for i in [dataset.text_embeds] if i),
         ]:
-            if other not in by_id or by_id[other].dataset_type != kind:
+            if other not in by_id or by_id[other].dataset_type != kind or by_id[other].disabled:
                 raise ValueError(
-                    f"'{key}' of '{dataset.id}' is '{other}', which is no 'dataset_type: {kind}' entry here"
+                    f"'{key}' of '{dataset.id}' is '{other}', which is no enabled 'dataset_type: {kind}' entry"
                 )
     if not any(d.trained for d in datasets):
         raise ValueError("there is no dataset to train on: at least one must be enabled and of 'dataset_type: image'")
@@ -363,4 +374,12 @@ def mask_ids(dataset: DatasetSettings) -> tuple[str, ...]:
 
 def folders(datasets: tuple[DatasetSettings, ...]) -> dict[str, Path]:
     """The local folders that entries name, by id."""
-    return {d.id: Path(d.instance_data_dir).expanduser().resolve() for d in datasets if d.instance_data_dir}
+    return {d.id: expanded(d.instance_data_dir).resolve() for d in datasets if d.instance_data_dir}
+
+
+def expanded(path: str) -> Path:
+    """A path whose `~` is the home folder, if there is such a one; else the path as it stands."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -7,6 +7,7 @@ from sanaflow.buckets.plan import plan_crops
 from sanaflow.config import parse_run_settings
 from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
+from sanaflow.images.captions import caption_filter
 from sanaflow.images.scan import scan_datasets
 
 SIZES = {"minimum_image_size": 512, "maximum_image_size": 512, "target_downsample_size": 512}
@@ -68,8 +69,10 @@ def test_the_guides_own_file_is_accepted_as_it_stands(make_pictures, tmp_path, c
         ({"resolution": 0.5}, "is in pixels and must be a whole number"),
         ({"crop": True, "crop_aspect": "random"}, "needs 'crop_aspect_buckets'"),
         ({"random_crops": 3}, "'random_crops' needs crop_style or crop_aspect 'random'"),
-        ({"crop": True, "maximum_image_size": 99}, "'maximum_image_size' and 'target_downsample_size' go together"),
-        ({"conditioning_data": "masks"}, "which is no 'dataset_type: conditioning' entry here"),
+        ({"crop": True, "maximum_image_size": 99}, "'maximum_image_size' needs 'target_downsample_size'"),
+        ({"probability": 100}, "should be less than or equal to 1"),
+        ({"resolution": 1e200}, "should be less than or equal to 16384"),
+        ({"conditioning_data": "masks"}, "which is no enabled 'dataset_type: conditioning' entry"),
         ({"disabled": True}, "there is no dataset to train on"),
         ({"crop_styl": "center"}, "unknown key 'crop_styl' in 'parameters.datasets.0': did you mean 'crop_style'?"),
         ({"parquet": {"path": "x", "fil": 1}}, "unknown key 'fil' in 'parameters.datasets.0.parquet'"),
@@ -125,3 +128,48 @@ def test_masks_are_paired_by_path_and_pictures_without_one_named(make_pictures, 
     before = table.digest()
     (masks / "a.png").write_bytes((masks / "sub/b.png").read_bytes())
     assert scan_datasets(sets, folder=tmp_path / "index").digest() != before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"disabled": True, "type": "webshart", "unheard_of": 1},
+        {"timestep_sampling_offset": 0.0, "conditioning": [], "aws_data_prefix": None, "filter_func": {}},
+        {"minimum_image_size": 0, "maximum_image_size": 0, "target_downsample_size": 512},
+        {"maximum_image_size": 1024, "target_downsample_size": 512},
+        {
+            "disable": False,
+            "start_epoch": 1,
+            "end_step": None,
+            "caption_strategy": "instance_prompt",
+            "instance_prompt": "a",
+        },
+    ],
+)
+def test_entries_that_ask_for_nothing_unusual_are_taken(entry):
+    DatasetSettings(**{"id": "set", "instance_data_dir": "x"} | entry)
+
+
+def test_either_word_disables():
+    assert DatasetSettings(id="a", instance_data_dir="x", disable=False, disabled=True).disabled
+
+
+def test_a_reference_to_a_disabled_entry_is_refused():
+    sets = [
+        {"id": "set", "instance_data_dir": "x", "conditioning_data": "masks"},
+        {"id": "masks", "instance_data_dir": "x", "dataset_type": "conditioning", "conditioning_type": "mask"},
+    ]
+    parameters = {"model": {"pretrained_model_name_or_path": "x"}}
+    assert parse_run_settings(parameters | {"datasets": sets}, source="run.yaml")
+    sets[1]["disabled"] = True
+    with pytest.raises(InputError, match="is 'masks', which is no enabled 'dataset_type: conditioning' entry"):
+        parse_run_settings(parameters | {"datasets": sets}, source="run.yaml")
+
+
+def test_the_default_text_embeds_entry_is_used():
+    dataset = DatasetSettings(id="set", instance_data_dir="x")
+    stores = [
+        DatasetSettings(id="first", dataset_type="text_embeds", caption_filter_list=["red "]),
+        DatasetSettings(id="second", dataset_type="text_embeds", caption_filter_list=["ball"], default=True),
+    ]
+    assert caption_filter(dataset, [dataset, *stores])("red ball") == "red"

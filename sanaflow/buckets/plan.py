@@ -127,6 +127,8 @@ def plan_parquet(
         writer = None
         for group in range(table.num_row_groups):
             crops, _ = plan_rows(table.read_row_group(group).to_pandas(), datasets, alignment=alignment, seed=seed)
+            if crops.empty:
+                continue
             rows = pa.Table.from_pandas(crops, preserve_index=False)
             writer = writer or pq.ParquetWriter(unfinished, rows.schema)
             writer.write_table(rows)
@@ -134,20 +136,30 @@ def plan_parquet(
         if writer:
             writer.close()
             unfinished.rename(target)
-    return _stacked(counted, []).groupby(["role", "size", "bucket"], as_index=False).sum()
+    return _stacked(counted, ["role", "size", "bucket"]).groupby(["role", "size", "bucket"], as_index=False).sum()
 
 
 def bucket_table(crops: pd.DataFrame) -> pd.DataFrame:
     """One row a bucket and role, largest first: `size` 'WIDTHxHEIGHT', `bucket`, `pictures`, an epoch's `samples`."""
-    once = crops[crops["variant"] == 0]
-    samples = (1 + once["repeats"]) * once["probability"]
-    counted = samples.groupby([once["role"], once["width"], once["height"], once["bucket"]], observed=True)
-    table = counted.agg(["size", "sum"]).reset_index()
-    table["size_text"] = table["width"].astype(str) + "x" + table["height"].astype(str)
-    table = table.rename(columns={"size": "pictures", "sum": "samples", "size_text": "size"})
+    columns = {name: crops[name] for name in ("role", "width", "height", "bucket", "variant")}
+    rows = pd.DataFrame(columns | {"samples": _samples(crops)})
+    if rows["variant"].any():
+        rows["pictures"] = ~crops.duplicated(["dataset", "id", "width", "height"])
+    else:
+        rows["pictures"] = 1
+    table = (
+        rows.groupby(["role", "width", "height", "bucket"], observed=True)[["pictures", "samples"]].sum().reset_index()
+    )
+    table["size"] = table["width"].astype(str) + "x" + table["height"].astype(str)
     return table[["role", "size", "bucket", "pictures", "samples"]].sort_values(
         ["pictures", "size"], ascending=[False, True], ignore_index=True
     )
+
+
+def _samples(crops: pd.DataFrame) -> pd.Series:
+    """How often an epoch shows each crop, on average: a picture's showings take its crops in turn."""
+    crops_each = crops.groupby(["dataset", "id"])["variant"].transform("size") if crops["variant"].any() else 1
+    return (1 + crops["repeats"]) * crops["probability"] / crops_each
 
 
 def fill_batches(crops: pd.DataFrame, batch: int, *, oversubscribe: bool) -> pd.DataFrame:
@@ -156,21 +168,21 @@ def fill_batches(crops: pd.DataFrame, batch: int, *, oversubscribe: bool) -> pd.
     Raises:
         InputError: One hasn't, with the smallest `repeats` and the largest batch that would do.
     """
-    trained = crops[crops["role"] != "eval"]
-    keys = ["width", "height", "variant"]
-    pictures = trained.groupby(keys)["repeats"].transform("size")
-    samples = ((1 + trained["repeats"]) * trained["probability"]).groupby([trained[k] for k in keys]).transform("sum")
-    short = (samples < batch) & (trained["probability"] > 0)
+    trained = crops[(crops["role"] != "eval") & (crops["probability"] > 0)]
+    keys = [trained["width"], trained["height"]]
+    samples = _samples(trained).groupby(keys).transform("sum")
+    short = samples < batch
     if not short.any():
         return crops
-    needed = np.ceil(batch / (pictures * trained["probability"].where(short, 1))).astype(int) - 1
+    needed = np.ceil((1 + trained["repeats"]) * batch / samples - 1e-9).astype(int) - 1
     if oversubscribe:
         print(f"{short.sum():,} pictures of buckets that can't fill a batch of {batch} are repeated until they do")
         crops = crops.copy()
-        crops.loc[short[short].index, "repeats"] = np.maximum(needed, trained["repeats"])[short]
+        crops.loc[short[short].index, "repeats"] = needed[short]
+        crops["repeats"] = crops.groupby(["dataset", "id"])["repeats"].transform("max")  # all crops of a picture alike
         return crops
     worst = trained[short].assign(samples=samples, needed=needed)
-    buckets = worst.drop_duplicates(keys)
+    buckets = worst.drop_duplicates(["width", "height"])
     advice = ", ".join(
         f"'{name}' repeats: {rows['needed'].max()}" for name, rows in worst.groupby("dataset", observed=True)
     )

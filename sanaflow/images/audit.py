@@ -1,5 +1,6 @@
 """The look at all pictures' quality: measured once by content, near-duplicates across all sets, limits applied."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from PIL import __version__ as PILLOW
 
 from sanaflow.config import QualitySettings
 from sanaflow.digests import file_digest
-from sanaflow.images import faces, quality
+from sanaflow.images import decode, faces, quality
 from sanaflow.images.contact_sheet import contact_sheet
 from sanaflow.images.decode import UnreadablePictureError, read_thumbnail
 from sanaflow.images.duplicates import near_duplicates
@@ -20,6 +22,7 @@ from sanaflow.progress import progress_bar
 
 MEASURES = ("blur", "blockiness", "upscaling", "contrast")
 KEPT_AT_ONCE = 200
+CHANGED = "it has changed or gone since it was listed: run again"
 CONSPICUOUS = {"blur": 0.55, "blockiness": 1.0, "upscaling": 0.25, "contrast": 0.3}
 """Beyond these a picture is worth a look; contrast below. `python -m benchmarks.quality` says how telling they are."""
 WORST = 8
@@ -99,7 +102,18 @@ def find_faces(pictures: pd.DataFrame, datasets: set[str], index: Index) -> pd.D
     return pictures
 
 
-def _quality_of(data: bytes) -> list:
+def _read(digest: str, uri: str) -> tuple[bytes | None]:
+    """A picture's bytes, if it is still there and the same."""
+    try:
+        data = Path(uri).read_bytes()
+    except OSError:
+        return (None,)
+    return (data if hashlib.sha256(data).hexdigest() == digest else None,)
+
+
+def _quality_of(data: bytes | None) -> list:
+    if data is None:
+        return [None, CHANGED]
     try:
         found = quality.measure_quality(data)
     except UnreadablePictureError as error:
@@ -107,7 +121,9 @@ def _quality_of(data: bytes) -> list:
     return [*(round(getattr(found, name), 4) for name in MEASURES), found.fingerprint]
 
 
-def _face_of(data: bytes) -> list:
+def _face_of(data: bytes | None) -> list:
+    if data is None:
+        return [None, None, CHANGED]
     try:
         return list(faces.find_face(data) or (None, None))
     except UnreadablePictureError:  # the audit says so, or the encoder
@@ -115,10 +131,10 @@ def _face_of(data: bytes) -> list:
 
 
 def _measure_all(
-    pictures: pd.DataFrame, kind: str, code: list[str], measure: Callable[[bytes], list], index: Index
+    pictures: pd.DataFrame, kind: str, code: list[str], measure: Callable[[bytes | None], list], index: Index
 ) -> dict[str, list]:
     """Each distinct picture's measures: what is in the index, and what has to be measured."""
-    kind = f"{kind} {''.join(file_digest(Path(file)) for file in code)}"
+    kind = f"{kind} {PILLOW} {''.join(file_digest(Path(file)) for file in [*code, decode.__file__])}"
     distinct = pictures.drop_duplicates("id")
     known = index.measures(kind)
     measured = {i: known[i] for i in distinct["id"] if i in known}
@@ -131,9 +147,9 @@ def _measure_all(
     ):
         for start in range(0, len(missing), KEPT_AT_ONCE):
             some = missing[start : start + KEPT_AT_ONCE]
-            values = list(pool.map(lambda item: measure(Path(item[1]).read_bytes()), some))
+            values = list(pool.map(lambda item: measure(*_read(*item)), some))
             found = [(digest, value) for (digest, _), value in zip(some, values, strict=True)]
-            index.add_measures(kind, found)
+            index.add_measures(kind, [(digest, value) for digest, value in found if value[-1] != CHANGED])
             measured |= dict(found)
             progress.update(len(some))
     return measured

@@ -4,9 +4,9 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from sanaflow.datasets import CaptionShuffle, DatasetSettings
+from sanaflow.datasets import CaptionShuffle, DatasetSettings, expanded
 from sanaflow.errors import InputError
 
 SEPARATORS = {"comma": ",", "space": " ", "period": "."}
@@ -130,7 +130,8 @@ def caption_filter(dataset: DatasetSettings, datasets: Sequence[DatasetSettings]
         InputError: A file can't be read, or an item is no regular expression.
     """
     storage = [d for d in datasets if d.dataset_type == "text_embeds" and not d.disabled]
-    named = [d for d in storage if d.id == dataset.text_embeds] or storage[:1]
+    first = [d for d in storage if d.default] or storage
+    named = [d for d in storage if d.id == dataset.text_embeds] if dataset.text_embeds else first[:1]
     items = [item for d in (*named, dataset) for item in _items(d)]
     rules: list[tuple[str, re.Pattern[str], str]] = []
     for item in items:
@@ -158,7 +159,7 @@ def _items(dataset: DatasetSettings) -> list[str]:
     if not isinstance(listed, str):
         return [item for item in listed if item]
     try:
-        content = Path(listed).expanduser().read_text(encoding="utf-8-sig")
+        content = expanded(listed).read_text(encoding="utf-8-sig")
         items = json.loads(content) if listed.endswith(".json") else content.splitlines()
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"dataset '{dataset.id}': caption_filter_list '{listed}' can't be read ({error})") from None

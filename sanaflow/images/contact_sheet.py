@@ -23,7 +23,7 @@ def contact_sheet(
 
 
 def _cut(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    text = label.splitlines()[0] if label else ""
+    text = label.splitlines()[0][:200] if label.strip() else ""
     while font.getlength(text) > width:
         text = text.rstrip("…")[:-1] + "…"
     return text

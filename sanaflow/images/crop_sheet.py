@@ -6,7 +6,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from sanaflow.images.contact_sheet import contact_sheet
-from sanaflow.images.decode import UnreadablePictureError, read_thumbnail
+from sanaflow.images.decode import read_thumbnail
 
 PICTURES = 32
 EDGE = 200
@@ -24,10 +24,7 @@ def crop_sheet(crops: pd.DataFrame, uri_of: Mapping[tuple[str, str], str]) -> Im
     chosen = by_bucket.loc[turn.sort_values(kind="stable").index[:PICTURES]].sort_values(["width", "height"])
     pictures, labels = [], []
     for crop in chosen.itertuples():
-        try:
-            picture = read_thumbnail(uri_of[crop.dataset, crop.id], EDGE)
-        except (OSError, UnreadablePictureError):  # the encoder says so
-            continue
+        picture = read_thumbnail(uri_of[crop.dataset, crop.id], EDGE)
         pictures.append(with_crop_box(picture, crop))
         labels.append(f"{crop.width}x{crop.height} {crop.dataset}")
     return contact_sheet(pictures, labels, columns=8, edge=EDGE) if pictures else None
@@ -36,8 +33,9 @@ def crop_sheet(crops: pd.DataFrame, uri_of: Mapping[tuple[str, str], str]) -> Im
 def with_crop_box(picture: Image.Image, crop: "pd.Series") -> Image.Image:
     """A small copy of a picture with the part that is kept framed in red."""
     x, y = picture.width / crop.resize_width, picture.height / crop.resize_height
-    box = (round(crop.left * x), round(crop.top * y), round(crop.right * x), round(crop.bottom * y))
+    left, top = min(round(crop.left * x), picture.width - 1), min(round(crop.top * y), picture.height - 1)
+    box = (left, top, max(round(crop.right * x), left + 1), max(round(crop.bottom * y), top + 1))
     pale = Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.6)
     pale.paste(picture.crop(box), box[:2])
-    ImageDraw.Draw(pale).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline="red", width=2)
+    ImageDraw.Draw(pale).rectangle((left, top, box[2] - 1, box[3] - 1), outline="red", width=2)
     return pale

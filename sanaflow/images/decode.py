@@ -66,7 +66,10 @@ def read_crop(uri: str, digest: str, *, resize: tuple[int, int], crop: tuple[int
 
 
 def read_thumbnail(uri: str, edge: int = 128) -> Image.Image:
-    """A small copy to look at, for contact sheets."""
-    picture = read_upright(Path(uri).read_bytes())
+    """A small copy to look at, for contact sheets; a grey square for what can't be read, which the encoder reports."""
+    try:
+        picture = read_upright(Path(uri).read_bytes())
+    except (OSError, UnreadablePictureError):
+        return Image.new("RGB", (edge, edge), "lightgrey")
     picture.thumbnail((edge, edge))
     return picture

@@ -36,14 +36,16 @@ def read_header(data: bytes) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, SyntaxError):
         raise UnreadablePictureError("not a picture that can be read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadablePictureError(f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels: make it smaller") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise UnreadablePictureError(str(error) or type(error).__name__) from None
-    if getattr(picture, "n_frames", 1) > 1 and picture.format in ("GIF", "WEBP", "PNG", "AVIF"):
+    if picture.format in ("GIF", "WEBP", "PNG", "AVIF") and _frames(picture) > 1:
         raise UnreadablePictureError("it is animated: save the frame that you want as a picture")
+    if min(picture.size) < 1:
+        raise UnreadablePictureError("it has no pixels")
     if not _is_whole(data, picture.format or ""):
         read_upright(data)
     try:
@@ -52,6 +54,13 @@ def read_header(data: bytes) -> Header:
         turned = False
     width, height = picture.size
     return Header(height, width) if turned else Header(width, height)
+
+
+def _frames(picture: Image.Image) -> int:
+    try:
+        return getattr(picture, "n_frames", 1)
+    except Exception as error:
+        raise UnreadablePictureError(str(error) or type(error).__name__) from None
 
 
 def _is_whole(data: bytes, kind: str) -> bool:

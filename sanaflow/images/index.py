@@ -2,16 +2,20 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import __version__ as PILLOW
+
 from sanaflow.digests import file_digest
+from sanaflow.errors import InputError
 
 CODE_FILES = ("header.py", "decode.py")
-CODE = "".join(file_digest(Path(__file__).with_name(name)) for name in CODE_FILES)
-"""Part of every answer's identity: changed code never gets what other code learnt."""
+CODE = PILLOW + "".join(file_digest(Path(__file__).with_name(name)) for name in CODE_FILES)
+"""Part of every answer's identity: changed code, or another Pillow, never gets what other code learnt."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,24 @@ class Index:
 def open_index(folder: Path) -> Iterator[Index]:
     """The index in a folder, made if it isn't there."""
     folder.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(folder / "index.sqlite", timeout=60)
+    file = folder / "index.sqlite"
     try:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = normal")
-        yield Index(connection)
+        connection, index = _connect(file)
+    except sqlite3.OperationalError as error:
+        raise InputError(
+            f"the index '{file}' can't be opened ({error}): see to its folder's rights and space"
+        ) from None
+    except sqlite3.DatabaseError:  # it is damaged: all in it can be learnt again
+        file.rename(file.with_name(f"index.damaged-{time.time_ns()}"))
+        connection, index = _connect(file)
+    try:
+        yield index
     finally:
         connection.close()
+
+
+def _connect(file: Path) -> tuple[sqlite3.Connection, Index]:
+    connection = sqlite3.connect(file, timeout=60)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    return connection, Index(connection)

@@ -11,7 +11,7 @@ PICTURE_COLUMNS = [
     *("face_x", "face_y", "blur", "blockiness", "upscaling", "contrast", "duplicates"),
 ]
 REJECTED_COLUMNS = ["dataset", "file", "reason"]
-SEEN_BY_TRAINING = ["dataset", "id", "width", "height", "captions", "repeats", "mask_id"]
+SEEN_BY_TRAINING = ["dataset", "id", "width", "height", "captions", "repeats", "mask_id", "face_x", "face_y"]
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,23 @@ def test_oversubscription_repeats_the_pictures_of_small_buckets_only():
     assert planned["repeats"].tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
+def test_sets_that_are_never_shown_fill_no_batch():
+    never = settings(id="never", resolution=512, probability=0)
+    pictures = pd.concat([table([(500, 500)] * 2), table([(500, 500)] * 10, dataset="never")])
+    sets = [settings(resolution=512), never]
+    with pytest.raises(InputError, match="with 2 samples in an epoch: set 'set' repeats: 1"):
+        plan_crops(pictures, sets, alignment=32, batch=4)
+    planned = plan_crops(pictures, sets, alignment=32, batch=4, oversubscribe=True).crops
+    assert planned.query("dataset == 'set'")["repeats"].tolist() == [1, 1]
+
+
+def test_all_crops_of_a_picture_are_repeated_alike():
+    random = {"crop": True, "crop_aspect": "random", "crop_aspect_buckets": [1.0, 0.5, 2.0], "random_crops": 4}
+    planned = plan([(900, 900)] * 8, batch=4, oversubscribe=True, resolution=512, **random).crops
+    assert (planned.groupby("id")["repeats"].nunique() == 1).all()
+    assert (bucket_table(planned)["samples"] >= 4).all()
+
+
 def test_what_the_settings_leave_out_is_listed_and_told(capsys):
     planned = plan([(600, 600), (100, 100)], resolution=512, minimum_image_size=512)
     assert planned.filtered["reason"].tolist() == ["smaller than 'minimum_image_size' 512"]

@@ -62,6 +62,13 @@ def test_two_sets_of_one_folder_read_it_once(make_pictures, tmp_path, opened):
     assert len(opened) == 2
 
 
+def test_a_damaged_index_is_made_anew(make_pictures, tmp_path):
+    folder = make_pictures({"a.png": (8, 8)})
+    before = look(folder, tmp_path / "index")
+    (tmp_path / "index/index.sqlite").write_bytes(b"no database " * 1000)
+    assert look(folder, tmp_path / "index").digest() == before.digest()
+
+
 def test_a_killed_look_goes_on_where_it_was(make_pictures, tmp_path):
     folder = make_pictures({f"{i:04}.png": (8, 8 + i % 50) for i in range(1200)})
     program = (

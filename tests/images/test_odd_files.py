@@ -122,6 +122,47 @@ def test_strict_refuses_the_run_and_names_a_file(attic, tmp_path):
         scan(attic[0], tmp_path / "index", strict=True)
 
 
+def test_damaged_files_of_every_format_never_end_the_scan(attic, tmp_path):
+    folder, whole, _ = attic
+    noise = np.random.default_rng(0)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for name in (*sorted(whole - {"linked.png"}), "moving.gif", "moving.webp"):
+        data = (folder / name).read_bytes()
+        for number in range(40):
+            changed = bytearray(data[: noise.integers(1, len(data))] if number % 2 else data)
+            for place in noise.integers(0, min(len(changed), 200), 4):
+                changed[place] = noise.integers(0, 256)
+            (damaged / f"{number} {name.replace('/', ' ')}").write_bytes(changed)
+    (damaged / "whole.jpg").write_bytes((folder / "plain.jpg").read_bytes())
+    table, _ = scan(damaged, tmp_path / "index")
+    assert "whole.jpg" in set(table.pictures["file"])
+    assert len(table.rejected) > 100
+
+
+def test_a_pipe_is_no_picture_and_a_home_that_is_none_is_said(tmp_path):
+    from sanaflow.errors import InputError
+
+    folder = tmp_path / "a"
+    folder.mkdir()
+    scene().save(folder / "a.png")
+    os.mkfifo(folder / "pipe.png")
+    table, _ = scan(folder, tmp_path / "index")
+    assert table.rejected[["file", "reason"]].to_numpy().tolist() == [["pipe.png", "not a file"]]
+    with pytest.raises(InputError, match="'~nobodyatall/x' is not a folder"):
+        scan("~nobodyatall/x", tmp_path / "index")
+
+
+def test_a_very_long_picture_can_be_drawn_with_its_crop(tmp_path):
+    from sanaflow.images.crop_sheet import crop_sheet
+
+    (tmp_path / "a").mkdir()
+    scene(size=(20_000, 60)).save(tmp_path / "a/strip.png")
+    table, dataset = scan(tmp_path / "a", tmp_path / "index", crop_aspect="square")
+    plan = plan_crops(table.pictures, [dataset], alignment=8)
+    assert crop_sheet(plan.crops, table.uri_of()) is not None
+
+
 def test_the_pictures_of_a_motion_photo_are_its_first(tmp_path):
     (tmp_path / "a").mkdir()
     scene().save(tmp_path / "a/motion.jpg", "MPO", save_all=True, append_images=[scene().rotate(180)])

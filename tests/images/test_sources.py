@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 from pathlib import Path
 
 import boto3
@@ -284,5 +285,115 @@ def test_hub_errors_are_one_line(scan, hub):
 
 def test_a_hub_out_of_reach_is_one_line(scan, monkeypatch):
     monkeypatch.setattr("sanaflow.images.sources.hub.HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9"))
-    with pytest.raises(InputError, match="the hub can't be asked .*; try again"):
+    with pytest.raises(InputError, match=r"the hub can't be asked .*; try again"):
         scan(type="huggingface", dataset_name="tester/plain")
+
+
+def test_urls_that_differ_in_their_query_are_different_pictures(scan, files, tmp_path):
+    one, other = list(files.values())[:2]
+    with FileServer({"get": one}) as server:
+        server.answer = lambda path, query: {"id=1": one, "id=2&Signature=sesame": other}.get(query)
+        (tmp_path / "t.csv").write_text(f"url,caption\n{server.url}/get?id=1,one\n")
+        settings = {"type": "csv", "csv_file": str(tmp_path / "t.csv"), "caption_strategy": "csv"}
+        first = scan(**settings).pictures
+        (tmp_path / "t.csv").write_text(f"url,caption\n{server.url}/get?id=2&Signature=sesame,two\n")
+        second = scan(**settings).pictures
+    assert first["id"].tolist() == [hashlib.sha256(one).hexdigest()]
+    assert second["id"].tolist() == [hashlib.sha256(other).hexdigest()]
+    assert "sesame" not in second.to_csv()
+
+
+def test_a_url_in_several_rows_is_one_picture_with_all_captions(scan, files, tmp_path):
+    with FileServer(files) as server:
+        rows = [f"{server.url}/{name},caption {i}" for i in range(4) for name in files]
+        (tmp_path / "t.csv").write_text("\n".join(["url,caption", *rows]))
+        table = scan(type="csv", csv_file=str(tmp_path / "t.csv"), caption_strategy="csv")
+        assert len(server.requests) == 3
+    assert table.pictures["captions"].tolist() == [[f"caption {i}" for i in range(4)]] * 3
+    assert table.rejected.empty
+
+
+@pytest.mark.parametrize(
+    "cell", ["http://[::1/x.png", "http://host:abc/x.png", ".", "ftp://me:sesame@host/x.png", "//me:sesame@host/x.png"]
+)
+def test_odd_cells_are_rejected_and_tell_no_password(scan, folder, cell):
+    (folder / "t.csv").write_text(f'url,caption\n"{cell}",x\nred_ball.png,a ball\n')
+    table = scan(type="csv", csv_file=str(folder / "t.csv"), caption_strategy="csv")
+    assert len(table.pictures) == len(table.rejected) == 1
+    assert "sesame" not in table.rejected.to_csv()
+
+
+def test_another_file_is_not_joined_to_a_begun_download(scan, tmp_path):
+    noise = [io.BytesIO(), io.BytesIO()]
+    for buffer in noise:
+        Image.effect_noise((600, 600), 90).save(buffer, "PNG")
+    with FileServer({"noise.png": noise[0].getvalue()}) as server:
+        server.failures = {"noise.png": ["cut"] * 5}
+        settings = csv_of(tmp_path, server.files, server.url + "/")
+        with pytest.raises(InputError, match="the connection failed"):
+            scan(**settings)
+        server.files["noise.png"] = noise[1].getvalue()
+        table = scan(**settings)
+    assert table.pictures["id"].tolist() == [hashlib.sha256(noise[1].getvalue()).hexdigest()]
+
+
+def test_a_logo_beside_a_parquet_is_no_data(scan, files, hub):
+    hub.add_repo("datasets", "t/p", {"data/train-0.parquet": parquet_of(files), "logo.png": files["red_ball.png"]})
+    assert len(scan(type="huggingface", dataset_name="t/p").pictures) == 3
+
+
+def test_a_parquet_that_fails_is_asked_again_and_a_damaged_one_never_used(scan, files, hub, tmp_path, monkeypatch):
+    hub.add_repo("datasets", "t/p", {"data/train-0.parquet": parquet_of(files)})
+    hub.fail_next("GET", "/resolve/.*parquet", 503, times=2)
+    assert len(scan(type="huggingface", dataset_name="t/p").pictures) == 3
+    other = tmp_path / "other"
+    monkeypatch.setattr(
+        "sanaflow.images.sources.hub.hf_hub_download", lambda *a, **k: (other.write_bytes(b"other"), str(other))[1]
+    )
+    with pytest.raises(InputError, match=r"its data/train-0\.parquet can't be had: its bytes are not those"):
+        scan(type="huggingface", dataset_name="t/p", downloads="fresh")
+
+
+def test_unpacked_pictures_that_are_gone_are_unpacked_again(scan, files, hub, tmp_path):
+    hub.add_repo("datasets", "t/p", {"data/train-0.parquet": parquet_of(files)})
+    scan(type="huggingface", dataset_name="t/p")
+    shutil.rmtree(tmp_path / "downloads/objects")
+    table = scan(type="huggingface", dataset_name="t/p")
+    assert all(Path(uri).exists() for uri in table.pictures["uri"])
+
+
+def test_an_imagefolders_metadata_gives_the_captions(scan, files, hub):
+    metadata = (
+        b'{"file_name": "blue_sky.jpg", "text": "a sky"}\n{"file_name": "tree.webp", "text": ["a tree", "green"]}\n'
+    )
+    hub.add_repo("datasets", "t/folder", files | {"sub/metadata.jsonl": metadata})
+    table = scan(type="huggingface", dataset_name="t/folder", caption_strategy="huggingface")
+    assert table.pictures.set_index("file")["captions"].to_dict() == {
+        "sub/blue_sky.jpg": ["a sky"],
+        "sub/tree.webp": ["a tree", "green"],
+    }
+
+
+def test_captions_of_a_table_may_be_lists_and_rows_add_up(scan, folder):
+    rows = [("red_ball", ["a ball", "red"]), ("blue_sky", ["NA"]), ("blue_sky", ["sky"]), ("tree", [])]
+    pd.DataFrame(rows, columns=["id", "description"]).to_parquet(folder / "c.parquet")
+    table = scan(instance_data_dir=str(folder), caption_strategy="parquet", parquet={"path": "c.parquet"})
+    assert table.pictures["captions"].tolist() == [["a ball", "red"], ["NA", "sky"]]
+
+
+def test_a_store_that_breaks_off_is_asked_again(scan, bucket, s3_url, monkeypatch):
+    import aiohttp
+    import s3fs
+
+    original, calls = s3fs.S3FileSystem.get_file, []
+
+    def broken(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise aiohttp.ClientPayloadError("cut")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "get_file", broken)
+    assert len(scan(**s3_settings(s3_url)).pictures) == 3
+    with pytest.raises(InputError, match="can't be listed"):
+        scan(type="aws", aws_bucket_name="x", aws_endpoint_url="localhost:9000")

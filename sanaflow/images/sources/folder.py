@@ -1,10 +1,11 @@
 """A folder on this machine, searched recursively. Nothing is opened, and nothing is written."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sanaflow.datasets import DatasetSettings
+from sanaflow.datasets import DatasetSettings, expanded
 from sanaflow.errors import InputError
 from sanaflow.images.sources.listing import Entry, Source
 
@@ -15,7 +16,7 @@ def open_folder(dataset: DatasetSettings) -> Source:
     Raises:
         InputError: It is no folder, or may not be read.
     """
-    folder = Path(dataset.instance_data_dir or "").expanduser()
+    folder = expanded(dataset.instance_data_dir or "")
     if not folder.is_dir():
         raise InputError(f"{dataset.key} is not a folder: set it to the folder of your pictures")
     root = os.path.realpath(folder)
@@ -51,6 +52,8 @@ def _walk(folder: str, inside: str, entered: set[str]) -> Iterator[Entry]:
             continue
         if _readable(name) != name:
             yield Entry(_readable(name), "", problem="its name is not UTF-8: rename it")
+        elif not stat.S_ISREG(status.st_mode):
+            yield Entry(name, "", problem="not a file")
         else:
             yield Entry(name, stat_token(status), path=Path(item.path))
 

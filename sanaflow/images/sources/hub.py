@@ -5,18 +5,18 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from httpx import HTTPError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -26,6 +26,8 @@ from huggingface_hub.hf_api import RepoFile
 
 from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
+from sanaflow.images.download import fetch_object, object_path, write_object
+from sanaflow.images.metadata import captions_in, texts
 from sanaflow.images.sources.listing import Entry, FetchError, Source
 from sanaflow.progress import progress_bar
 
@@ -71,48 +73,74 @@ def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
         if not any(part.startswith(".") for part in PurePosixPath(f.path).parts)
     ]
     print(f"{dataset.id}: {name} at commit {commit}")
-    if any(e.is_picture for e in entries):
-        return Source(f"hub {name}", entries, lambda entry, target: fetch_file(entry.name, target))
+    source = Source(f"hub {name}", entries, lambda entry, target: fetch_file(entry.name, target))
     tables = [e for e in entries if e.ending == ".parquet" and _is_of_split(e.name, dataset.split)]
-    if not tables:
+    if tables and dataset.caption_strategy != "parquet":  # beside them, pictures are a logo or so
+        rows = [row for table in tables for row in _rows_of(source, table, dataset, downloads)]
+        return Source(f"hub {name} {dataset.image_column}", rows)
+    if not any(e.is_picture for e in entries):
         raise InputError(
             f"{dataset.key} has neither picture files nor Parquet files of the split '{dataset.split}': correct "
             "'split' or name another dataset"
         )
-    rows = [entry for table in tables for entry in _rows_of(table, dataset, downloads, fetch_file)]
-    return Source(f"hub {name} {dataset.image_column}", rows)
+    if dataset.caption_strategy == "huggingface":
+        return replace(source, entries=_with_captions(source, dataset, downloads))
+    return source
+
+
+def _with_captions(source: Source, dataset: DatasetSettings, downloads: Path) -> list[Entry]:
+    """An imagefolder's captions: its metadata files name the pictures of their own folder in `file_name`."""
+    captions: dict[str, list[str]] = {}
+    for entry in source.entries:
+        path = PurePosixPath(entry.name)
+        if path.stem == "metadata" and path.suffix in (".jsonl", ".csv", ".parquet"):
+            file = _fetched(source, entry, dataset, downloads)
+            key = f"{dataset.key}: its {entry.name}"
+            column = dataset.caption_column or "text"
+            for name, found in captions_in(file, entry.name, ["file_name", column], key).items():
+                captions[str(path.with_name("x").parent / name)] = found
+    return [replace(e, captions=tuple(captions.get(e.name, ()))) if e.is_picture else e for e in source.entries]
+
+
+def _fetched(source: Source, entry: Entry, dataset: DatasetSettings, downloads: Path) -> Path:
+    try:
+        return fetch_object(source, entry, downloads)
+    except FetchError as error:
+        raise InputError(f"{dataset.key}: its {entry.name} can't be had: {error}; try again") from None
 
 
 def _is_of_split(name: str, split: str) -> bool:
     """As hub datasets name their files: data/train-00000-of-00002.parquet, train/0000.parquet, train.parquet."""
+    if PurePosixPath(name).stem == "metadata":
+        return False
     return re.search(rf"(^|[/_.-]){re.escape(split)}([/_.-]|$)", name) is not None
 
 
-def _rows_of(table: Entry, dataset: DatasetSettings, downloads: Path, fetch_file: Any) -> Iterator[Entry]:
+def _rows_of(source: Source, table: Entry, dataset: DatasetSettings, downloads: Path) -> Iterator[Entry]:
     """A Parquet file's pictures, written out once under their content's names, some at a time.
 
     What was written is listed in a table of its own, which is complete or not there: it stands for the whole file.
     """
     columns = [dataset.image_column, dataset.caption_column]
     listed = downloads / "tables" / f"{hashlib.sha256(repr((table.token, columns)).encode()).hexdigest()}.parquet"
-    if not listed.exists():
+    rows = pd.read_parquet(listed) if listed.exists() else None
+    if rows is None or not all((downloads / name).exists() for name in rows["object"] if name):
         listed.parent.mkdir(parents=True, exist_ok=True)
-        local = listed.with_suffix(".source")
-        fetch_file(table.name, local)
-        rows = list(_written(local, table, dataset, downloads))
+        local = _fetched(source, table, dataset, downloads)
+        rows = pd.DataFrame(
+            _written(local, table, dataset, downloads), columns=["name", "object", "captions", "problem"]
+        )
         unfinished = listed.with_suffix(".tmp")
-        pd.DataFrame(rows, columns=["name", "object", "captions", "problem"]).to_parquet(unfinished)
+        rows.to_parquet(unfinished)
         unfinished.rename(listed)
         local.unlink()
-    for row in pd.read_parquet(listed).itertuples():
+    for row in rows.itertuples():
         path = downloads / row.object if row.object else None
         captions = None if row.captions is None else tuple(row.captions)
         yield Entry(row.name, str(row.object), path=path, known_picture=True, captions=captions, problem=row.problem)
 
 
 def _written(local: Path, table: Entry, dataset: DatasetSettings, downloads: Path) -> Iterator[tuple]:
-    from sanaflow.images.download import object_path, write_object
-
     try:
         parquet = pq.ParquetFile(local)
     except pa.ArrowInvalid:
@@ -146,9 +174,3 @@ def _written(local: Path, table: Entry, dataset: DatasetSettings, downloads: Pat
                     yield name, str(target.relative_to(downloads)), captions, ""
                 number += 1
                 progress.update()
-
-
-def texts(value: Any) -> list[str]:
-    """A table's cell as captions: a text, a list of texts, or nothing."""
-    values = value if isinstance(value, list | tuple) else [] if value is None or value != value else [value]
-    return [text for text in (str(v).strip() for v in values if v is not None) if text]
