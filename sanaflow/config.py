@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sanaflow.datasets import Datasets, check_datasets, folders
+from sanaflow.datasets import Datasets, check_datasets, expanded, folders
 from sanaflow.errors import InputError, nearest
 from sanaflow.section import Section
 
@@ -187,7 +187,7 @@ class RunSettings(Section):
     def _release_is_no_training_data(self) -> "RunSettings":
         release = self.publishing.release_dir
         for id, folder in folders(self.datasets).items():
-            if release and Path(release).expanduser().resolve().is_relative_to(folder):
+            if release and expanded(release).resolve().is_relative_to(folder):
                 raise ValueError(
                     f"'publishing.release_dir' ({release}) lies in dataset '{id}''s 'instance_data_dir': "
                     "the next run would train on its samples; name another folder"

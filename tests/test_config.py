@@ -94,3 +94,9 @@ def test_a_release_inside_the_pictures_is_refused():
 
 def test_a_validation_size_that_can_not_be_drawn_is_refused():
     assert "validation_resolution': should be a multiple of 32" in mistakes(validation={"validation_resolution": 100})
+
+
+def test_a_home_folder_that_is_none_is_no_stack_trace():
+    publishing = {"release_dir": "~nobodyatall/release"}
+    run = parse_run_settings(SMALLEST | {"publishing": publishing}, source="run.yaml")
+    assert run.publishing.release_dir == "~nobodyatall/release"

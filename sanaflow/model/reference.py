@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 )
 
 from sanaflow.config import ModelSettings
+from sanaflow.datasets import expanded
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 
@@ -56,7 +57,7 @@ class ModelReference:
             InputError: The hub can't be reached or refuses.
         """
         if self.commit is None:
-            return Path(self.name).expanduser().resolve()
+            return expanded(self.name).resolve()
         chosen = [
             p for p in self.files if not components or PurePosixPath(p).parts[0] in (*components, "model_index.json")
         ]
@@ -87,7 +88,7 @@ def resolve_model(settings: ModelSettings) -> ModelReference:
         InputError: There is no such folder or hub repository, or it isn't a Sana pipeline.
     """
     name = settings.pretrained_model_name_or_path
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if settings.revision:
             raise InputError(

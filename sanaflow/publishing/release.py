@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sanaflow.config import PublishingSettings
+from sanaflow.datasets import expanded
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 from sanaflow.evaluation.gallery import Gallery, gallery_sheet
@@ -42,7 +43,7 @@ def publish(
         sources |= {f"transformer/{p.name}": p for p in sorted(tuned.folder.iterdir()) if p.is_file()}
         sources |= _written(Path(scratch), tuned, scores, gallery, settings)
         files = {path: file_digest(source) for path, source in sorted(sources.items())}
-        folder = Path(settings.release_dir).expanduser().resolve() if settings.release_dir else default_folder
+        folder = expanded(settings.release_dir).resolve() if settings.release_dir else default_folder
         write_folder(folder, sources, files)
     print(f"release: {folder}")
     if settings.hub_model_id is None:
