@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sanaflow.datasets import Datasets, check_datasets, expanded, folders
+from sanaflow.datasets import Datasets, check_datasets, expanded
 from sanaflow.errors import InputError, nearest
 from sanaflow.section import Section
 
@@ -186,10 +186,11 @@ class RunSettings(Section):
     @model_validator(mode="after")
     def _release_is_no_training_data(self) -> "RunSettings":
         release = self.publishing.release_dir
-        for id, folder in folders(self.datasets).items():
-            if release and expanded(release).resolve().is_relative_to(folder):
+        for dataset in self.datasets:
+            folder = dataset.instance_data_dir
+            if release and folder and expanded(release).resolve().is_relative_to(expanded(folder).resolve()):
                 raise ValueError(
-                    f"'publishing.release_dir' ({release}) lies in dataset '{id}''s 'instance_data_dir': "
+                    f"'publishing.release_dir' ({release}) lies in dataset '{dataset.id}''s 'instance_data_dir': "
                     "the next run would train on its samples; name another folder"
                 )
         return self

@@ -13,41 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sanaflow.section import Section
-
-WITHOUT_EFFECT = {
-    **dict.fromkeys(
-        ("cache_dir", "cache_dir_vae", "csv_cache_dir", "cache_file_suffix", "hash_filenames", "image_embeds"),
-        "everything is kept in the artifact store, named by its content",
-    ),
-    **dict.fromkeys(
-        ("preserve_data_backend_cache", "metadata_update_interval", "skip_file_discovery", "scan_for_errors"),
-        "every run looks anew and reads only what changed",
-    ),
-    **dict.fromkeys(
-        ("delete_unwanted_images", "delete_problematic_images", "delete_nsfw_images"),
-        "nothing is ever deleted from your pictures",
-    ),
-    **dict.fromkeys(
-        ("vae_cache_clear_each_epoch", "vae_cache_ondemand", "vae_cache_disable", "text_cache_ondemand",
-         "text_cache_disable"),
-        "latents and embeddings are made once; for new crops see 'random_crops'",
-    ),
-    **dict.fromkeys(
-        ("read_batch_size", "write_batch_size", "image_processing_batch_size", "max_workers", "streaming", "num_proc",
-         "aws_max_pool_connections"),
-        "chosen by the machine",
-    ),
-    **dict.fromkeys(("vae_batch_size", "text_encoder_batch_size"), "set it in the section 'caches'"),
-    "train_batch_size": "one size for all: 'training.train_batch_size'",
-}  # fmt: skip
-"""SimpleTuner's keys that an entry may have and that change nothing here, each with the reason."""
-SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-OTHER_SPELLINGS = {"disable": "disabled", "is_regularization_data": "is_regularisation_data"}
-ALWAYS = {"start_epoch": (1,), "start_step": (0,), "end_epoch": (None, 0), "end_step": (None, 0)}
-"""Keys that would limit a set to a part of the run, with the values that don't."""
-HARMLESS = {"timestep_sampling_offset": (0, None), "conditioning": ([], None), "filter_func": ({}, None)}
-"""Keys of what isn't there here, with the values that ask for nothing."""
-SIZES = ("minimum_image_size", "maximum_image_size", "target_downsample_size")
+from sanaflow.simpletuner.entries import WITHOUT_EFFECT, our_entry
 
 
 class AspectWeight(Section):
@@ -193,6 +159,27 @@ class DatasetSettings(Section):
     """SimpleTuner's keys that the entry had and that change nothing here."""
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be said of the entry's keys."""
+        return [f"'{key}' has no effect here: {WITHOUT_EFFECT[key]}" for key in self.without_effect]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """`instance_prompt` as several."""
+        return (self.instance_prompt,) if isinstance(self.instance_prompt, str) else self.instance_prompt or ()
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The ids that `conditioning_data` names."""
+        named = self.conditioning_data or ()
+        return (named,) if isinstance(named, str) else named
+
+    @property
+    def unit(self) -> str:
+        """What sizes are in: pixel (of the shorter edge), pixel_area (of the edge of a square), area (megapixels)."""
+        return (self.resolution_type or "pixel_area") if self.is_aligned else "pixel_area"
+
+    @property
     def trained(self) -> bool:
         """Whether its pictures are trained on."""
         return not self.disabled and self.dataset_type == "image"
@@ -240,32 +227,7 @@ class DatasetSettings(Section):
     def _take_simpletuners_entry(cls, entry: Any) -> Any:
         if not isinstance(entry, Mapping):
             return entry
-        entry = dict(entry)
-        for other, ours in OTHER_SPELLINGS.items():
-            if other in entry:
-                entry[ours] = entry.pop(other) or entry.get(ours, False)
-        if entry.get("disabled") is True:  # whatever else it says
-            kept = ("id", "disabled", "instance_data_dir")
-            return {key: entry[key] for key in kept if entry.get(key) is not None}
-        entry = {k: v for k, v in entry.items() if v is not None or k not in cls.model_fields}
-        for key in [k for k in SIZES if entry.get(k) == 0] + [k for k, v in HARMLESS.items() if entry.get(k, v) in v]:
-            entry.pop(key, None)
-        if entry.get("caption_strategy") == "instance_prompt":
-            entry["caption_strategy"] = "instanceprompt"
-        if any(entry.pop(key, None) for key in SECRETS):
-            raise ValueError(
-                "a secret doesn't belong into a YAML: take the 'aws_...' keys out and set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY in the environment"
-            )
-        for key, harmless in ALWAYS.items():
-            if entry.pop(key, harmless[0]) not in harmless:
-                raise ValueError(f"'{key}' would limit the set to a part of the run, which can't be done: remove it")
-        dropped = [key for key in entry if key in WITHOUT_EFFECT]
-        for key in dropped:
-            del entry[key]
-        if dropped:
-            entry["without_effect"] = tuple(dropped)
-        return entry
+        return {k: v for k, v in our_entry(entry).items() if v is not None or k not in cls.model_fields}
 
     @model_validator(mode="after")
     def _has_its_source(self) -> "DatasetSettings":
@@ -287,8 +249,7 @@ class DatasetSettings(Section):
             ("'prepend_instance_prompt'", self.prepend_instance_prompt),
             ("'only_instance_prompt'", self.only_instance_prompt),
         ):
-            prompts = (self.instance_prompt,) if isinstance(self.instance_prompt, str) else self.instance_prompt or ()
-            if wanted and not (prompts and all(p.strip() for p in prompts)):
+            if wanted and not (self.prompts and all(p.strip() for p in self.prompts)):
                 raise ValueError(f"{key} needs 'instance_prompt': add the words every picture gets")
         if strategy in ("csv", "huggingface") and self.type != strategy:
             raise ValueError(f"caption_strategy '{strategy}' needs 'type: {strategy}' (it is {self.type})")
@@ -298,14 +259,13 @@ class DatasetSettings(Section):
 
     @model_validator(mode="after")
     def _has_a_shape(self) -> "DatasetSettings":
-        unit_of = (self.resolution_type or "pixel_area") if self.is_aligned else "pixel_area"
         for key in ("resolution", "minimum_image_size", "maximum_image_size", "target_downsample_size"):
             size = getattr(self, key)
             if size is None:
                 continue
-            if unit_of == "area" and size > 20:
+            if self.unit == "area" and size > 20:
                 raise ValueError(f"'{key}' is in megapixels under resolution_type 'area', and {size:g} is more than 20")
-            if unit_of != "area" and size != int(size):
+            if self.unit != "area" and size != int(size):
                 raise ValueError(
                     f"'{key}' is in pixels and must be a whole number (for megapixels: resolution_type 'area')"
                 )
@@ -350,11 +310,10 @@ def check_datasets(datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettin
         raise ValueError(f"the id '{twice[0]}' is used more than once: give each dataset its own")
     by_id = {d.id: d for d in datasets}
     for dataset in datasets:
-        masks = mask_ids(dataset)
-        if len(masks) > 1:
-            raise ValueError(f"'conditioning_data' of '{dataset.id}' names {len(masks)} sets of masks: one is possible")
+        if len(dataset.masks) > 1:
+            raise ValueError(f"'conditioning_data' of '{dataset.id}' names several sets of masks: one is possible")
         for key, other, kind in [
-            *(("conditioning_data", i, "conditioning") for i in masks),
+            *(("conditioning_data", i, "conditioning") for i in dataset.masks),
             *(("text_embeds", i, "text_embeds") for i in [dataset.text_embeds] if i),
         ]:
             if other not in by_id or by_id[other].dataset_type != kind or by_id[other].disabled:
@@ -364,17 +323,6 @@ def check_datasets(datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettin
     if not any(d.trained for d in datasets):
         raise ValueError("there is no dataset to train on: at least one must be enabled and of 'dataset_type: image'")
     return datasets
-
-
-def mask_ids(dataset: DatasetSettings) -> tuple[str, ...]:
-    """The ids that `conditioning_data` names."""
-    named = dataset.conditioning_data or ()
-    return (named,) if isinstance(named, str) else named
-
-
-def folders(datasets: tuple[DatasetSettings, ...]) -> dict[str, Path]:
-    """The local folders that entries name, by id."""
-    return {d.id: expanded(d.instance_data_dir).resolve() for d in datasets if d.instance_data_dir}
 
 
 def expanded(path: str) -> Path:

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_USE = {
+    "simpletuner": set(),
     "images": set(),
     "buckets": set(),
     "model": set(),
@@ -15,7 +16,7 @@ MAY_USE = {
     "evaluation": {"images", "model", "cache"},
     "publishing": {"model", "evaluation"},
 }
-SHARED = {"config", "datasets", "digests", "errors", "progress", "section"}
+SHARED = {"config", "datasets", "digests", "errors", "hub", "progress", "section"}
 
 
 def modules(room: str) -> list[Path]:

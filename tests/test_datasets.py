@@ -131,23 +131,20 @@ def test_masks_are_paired_by_path_and_pictures_without_one_named(make_pictures, 
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "taken"),
     [
-        {"disabled": True, "type": "webshart", "unheard_of": 1},
-        {"timestep_sampling_offset": 0.0, "conditioning": [], "aws_data_prefix": None, "filter_func": {}},
-        {"minimum_image_size": 0, "maximum_image_size": 0, "target_downsample_size": 512},
-        {"maximum_image_size": 1024, "target_downsample_size": 512},
-        {
-            "disable": False,
-            "start_epoch": 1,
-            "end_step": None,
-            "caption_strategy": "instance_prompt",
-            "instance_prompt": "a",
-        },
+        ({"disabled": True, "type": "webshart", "unheard_of": 1}, {"disabled": True, "trained": False}),
+        ({"timestep_sampling_offset": 0.0, "conditioning": [], "filter_func": {}}, {"without_effect": ()}),
+        ({"aws_data_prefix": None, "repeats": None}, {"aws_data_prefix": "", "repeats": 0}),
+        ({"minimum_image_size": 0, "maximum_image_size": 0, "target_downsample_size": 512}, {"is_aligned": False}),
+        ({"maximum_image_size": 1024, "target_downsample_size": 512}, {"is_aligned": True}),
+        ({"disable": False, "start_epoch": 1, "end_step": None}, {"disabled": False, "trained": True}),
+        ({"is_regularization_data": True, "vae_batch_size": 4}, {"role": "regularisation"}),
     ],
 )
-def test_entries_that_ask_for_nothing_unusual_are_taken(entry):
-    DatasetSettings(**{"id": "set", "instance_data_dir": "x"} | entry)
+def test_simpletuners_spellings_and_empty_values_are_understood(entry, taken):
+    dataset = DatasetSettings(**{"id": "set", "instance_data_dir": "x"} | entry)
+    assert {name: getattr(dataset, name) for name in taken} == taken
 
 
 def test_either_word_disables():

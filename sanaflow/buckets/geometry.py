@@ -6,17 +6,14 @@ the minimum rule are SimpleTuner's. What differs, and why, is in docs/datasets.m
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
+from sanaflow.buckets.aligned import aligned_sizes, amount, limit, round_half_even
 from sanaflow.buckets.tables import Size, buckets_for
 from sanaflow.datasets import AspectWeight, DatasetSettings
 from sanaflow.digests import digest_of
-
-SQUARE_AREAS = {0.25: 512, 0.5: 768, 1.0: 1024, 2.0: 1536, 4.0: 2048}
-"""Megapixels near which a square's edge is not computed but one of these."""
 
 
 class LeftOut(Exception):
@@ -43,13 +40,13 @@ class CropPlan:
 
 @dataclass
 class Crops:
-    """What becomes of many pictures: columns of equal length. `reason` is empty for those that are kept."""
+    """What becomes of many pictures: columns of equal length."""
 
     target: np.ndarray  # (n, 2) int64: width, height
     resize: np.ndarray
     crop: np.ndarray  # left, top
     bucket: np.ndarray  # str
-    reason: np.ndarray  # index into `reasons`, -1 for none
+    reason: np.ndarray  # index into `reasons`, -1 for those that are kept
     reasons: list[LeftOut] = field(default_factory=list)
 
 
@@ -71,7 +68,7 @@ def plan_crop(
         height: The same.
         dataset: Its settings.
         picture: Its id. Random crops and aspects are functions of (`seed`, `picture`, `showing`).
-        showing: The how manieth showing of the picture it is.
+        showing: Which of its showings this is, from 0.
         seed: Of the run.
         focus: The middle of its largest face, as shares of width and height, for `crop_style: face`.
         alignment: Pixels that a latent token stands for, for `buckets: sana`.
@@ -126,7 +123,7 @@ def plan_many(
 
     wanted = _wanted_aspects(sizes, dataset, draw)
     if dataset.is_aligned:
-        target, resize, bucket = _aligned(sizes, wanted, dataset)
+        target, resize, bucket = aligned_sizes(sizes, wanted, dataset)
         decimals = dataset.aspect_bucket_rounding
     else:
         target, resize, bucket = _sana(sizes, wanted, dataset, alignment)
@@ -154,14 +151,6 @@ def uniform(pictures: Sequence[str], seed: int, variant: int, purpose: str) -> n
     key = digest_of(["crop", seed, variant, purpose])[:16]
     hashed = pd.util.hash_array(np.asarray(pictures, dtype=object), hash_key=key, categorize=False)
     return (hashed >> np.uint64(11)) / 2.0**53
-
-
-def round_half_even(values: np.ndarray, decimals: int) -> np.ndarray:
-    """Python's `round`, which rounds the exact binary value; numpy's first multiplies, which moves some ties."""
-    rounded = np.round(values, decimals)
-    near_a_tie = np.abs(np.abs(values * 10.0**decimals % 1) - 0.5) < 1e-6
-    rounded[near_a_tie] = [round(v, decimals) for v in values[near_a_tie].tolist()]
-    return rounded
 
 
 def _wanted_aspects(sizes: np.ndarray, dataset: DatasetSettings, draw: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -206,119 +195,6 @@ def _sana(
     return target, resize, round_half_even(target[:, 0] / target[:, 1], 2)
 
 
-def _aligned(
-    sizes: np.ndarray, wanted: np.ndarray, dataset: DatasetSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SimpleTuner's arithmetic: both sides in steps of the alignment, from the rounded aspect ratio."""
-    decimals = dataset.aspect_bucket_rounding
-    target = _stepped(wanted, dataset.resolution, dataset)
-    bucket = round_half_even(target[:, 0] / target[:, 1], decimals)
-    for value, size in _collisions(
-        dataset.resolution, dataset.resolution_type, dataset.aspect_bucket_alignment, decimals
-    ):
-        target[bucket == value] = size
-    if dataset.shape == "square":
-        bucket[:] = 1.0
-    target[bucket == 1.0] = _square_edge(dataset)
-    resize = _own_shape(sizes, target) if dataset.shape == "preserve" else _cover(sizes, target)
-    if dataset.crop and dataset.maximum_image_size and dataset.target_downsample_size:
-        large = _amount(sizes, dataset) > _limit(dataset.maximum_image_size, dataset)
-        own = np.clip(round_half_even(sizes[large, 0] / sizes[large, 1], decimals), 10.0**-decimals, 100)
-        smaller = _own_shape(sizes[large], _stepped(own, dataset.target_downsample_size, dataset))
-        covers = (smaller >= target[large]).all(axis=1, keepdims=True)
-        resize[large] = np.where(covers, smaller, resize[large])
-    return target, resize, bucket
-
-
-def _stepped(aspects: np.ndarray, resolution: float, dataset: DatasetSettings) -> np.ndarray:
-    """(n, 2) sizes of these aspect ratios whose sides are in steps of the alignment."""
-    step = dataset.aspect_bucket_alignment
-    if dataset.resolution_type == "pixel":
-        long = np.trunc(resolution * np.maximum(aspects, 1 / aspects))
-        width, height = np.where(aspects < 1, resolution, long), np.where(aspects < 1, long, resolution)
-    else:
-        edge = _nearest_step(np.array(int(np.sqrt(_megapixels(resolution, dataset) * 1e6))), step)
-        width, height = edge * np.sqrt(aspects), edge / np.sqrt(aspects)
-    return np.stack([_nearest_step(width, step), _nearest_step(height, step)], axis=1)
-
-
-def _nearest_step(values: np.ndarray, step: int) -> np.ndarray:
-    return np.maximum(step, np.rint(values / step) * step).astype(np.int64)
-
-
-@lru_cache
-def _collisions(resolution: float, kind: str | None, step: int, decimals: int) -> tuple[tuple[float, Size], ...]:
-    """Aspect ratios that more than one size rounds to, each with the size that all of its pictures get.
-
-    It is the one nearest to that aspect ratio, the wider of two. In SimpleTuner it is the first file's.
-    """
-    aspects = np.arange(1, 100 * 10 ** min(decimals, 3) + 1) / 10 ** min(decimals, 3)
-    settings = DatasetSettings(
-        id="-", instance_data_dir="-", resolution=resolution, resolution_type=kind or "pixel_area",  # type: ignore[arg-type]
-        aspect_bucket_alignment=step,
-    )  # fmt: skip
-    sizes = np.unique(_stepped(aspects, resolution, settings), axis=0)
-    exact = sizes[:, 0] / sizes[:, 1]
-    frame = pd.DataFrame({"width": sizes[:, 0], "height": sizes[:, 1], "bucket": round_half_even(exact, decimals)})
-    frame["off"] = (exact - frame["bucket"]).abs()
-    frame = frame[frame.duplicated("bucket", keep=False)].sort_values(
-        ["bucket", "off", "width"], ascending=[True, True, False]
-    )
-    return tuple((row.bucket, (row.width, row.height)) for row in frame.drop_duplicates("bucket").itertuples())
-
-
-def _cover(sizes: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The smallest size of the picture's own shape that covers the target; the other side is rounded down."""
-    (width, height), (across, down) = sizes.T, target.T
-    wide = width * down >= height * across
-    return np.stack(
-        [np.where(wide, down * width // height, across), np.where(wide, down, across * height // width)], axis=1
-    )
-
-
-def _own_shape(sizes: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`_cover` for a target of about the picture's shape, with SimpleTuner's rounding: at most two pixels larger."""
-    (width, height), (across, down) = sizes.T, target.T
-    tall = across < down
-    resize = np.stack(
-        [np.where(tall, across, down * width // height), np.where(tall, across * height // width, down)], axis=1
-    )
-    for short, other in ((0, 1), (1, 0)):
-        lacking = resize[:, short] < target[:, short]
-        resize[lacking, other] = (
-            resize[lacking, other] * target[lacking, short] // np.maximum(resize[lacking, short], 1)
-        )
-        resize[lacking, short] = target[lacking, short]
-    return resize
-
-
-def _square_edge(dataset: DatasetSettings) -> int:
-    if dataset.resolution_type == "pixel":
-        return int(dataset.resolution)
-    megapixels = _megapixels(dataset.resolution, dataset)
-    for near, edge in SQUARE_AREAS.items():
-        if abs(megapixels - near) < 0.05:
-            megapixels = edge**2 / 1e6
-            break
-    return int(_nearest_step(np.array(np.sqrt(megapixels * 1e6)), dataset.aspect_bucket_alignment))
-
-
-def _megapixels(size: float, dataset: DatasetSettings) -> float:
-    return size if dataset.is_aligned and dataset.resolution_type == "area" else size**2 / 1e6
-
-
-def _amount(sizes: np.ndarray, dataset: DatasetSettings) -> np.ndarray:
-    """What a picture has of the unit in which the dataset states sizes: its shorter edge, or its pixels."""
-    return sizes.min(axis=1) if dataset.resolution_type == "pixel" else sizes.prod(axis=1)
-
-
-def _limit(size: float, dataset: DatasetSettings) -> float:
-    """A size of the dataset in the same unit: pixels of edge, or of area."""
-    if dataset.resolution_type == "pixel":
-        return size
-    return size * 1e6 if dataset.is_aligned and dataset.resolution_type == "area" else size**2
-
-
 def _left_out(
     sizes: np.ndarray, resize: np.ndarray, bucket: np.ndarray, dataset: DatasetSettings, finest: float
 ) -> tuple[np.ndarray, list[LeftOut]]:
@@ -331,9 +207,9 @@ def _left_out(
         reasons.append(why)
 
     if dataset.minimum_image_size is not None:
-        least = _limit(dataset.minimum_image_size, dataset)
-        small = _amount(sizes, dataset) < least
-        if dataset.shape == "square" and dataset.resolution_type != "pixel":
+        least = limit(dataset.minimum_image_size, dataset)
+        small = amount(sizes, dataset) < least
+        if dataset.shape == "square" and dataset.unit != "pixel":
             small |= sizes.min(axis=1) < int(np.sqrt(least))
         rule(small, TooSmall(f"smaller than 'minimum_image_size' {dataset.minimum_image_size:g}"))
     if dataset.max_upscale_threshold is not None:

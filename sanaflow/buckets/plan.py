@@ -214,16 +214,14 @@ def _plan_dataset(
     crops = plan_many(
         rows[["width", "height"]].to_numpy(),
         dataset,
-        pictures=rows["id"].to_numpy(dtype=object)
-        if dataset.variants > 1 or "random" in (dataset.shape, dataset.crop_style)
-        else (),
+        pictures=rows["id"],
         variant=variant,
         seed=seed,
         focus=rows[["face_x", "face_y"]].to_numpy(float) if has_focus else None,
         alignment=alignment,
     )
     keep = crops.reason < 0
-    columns = {"variant": variant, "bucket": pd.Categorical(crops.bucket[keep]).astype(str)}
+    columns = {"variant": variant, "bucket": crops.bucket[keep]}
     for names, values in (
         (("width", "height"), crops.target),
         (("resize_width", "resize_height"), crops.resize),

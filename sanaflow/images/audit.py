@@ -33,7 +33,7 @@ def audit(pictures: pd.DataFrame, settings: QualitySettings, index: Index, rejec
     if not settings.audit or pictures.empty:
         return pictures
     measured = _measure_all(pictures, "quality", [quality.__file__], _quality_of, index)
-    problem = {digest: value[1] for digest, value in measured.items() if value[0] is None}
+    problem = {digest: value for digest, value in measured.items() if isinstance(value, str)}
     pictures = _without(pictures, pictures["id"].isin(problem), lambda row: problem[row.id], rejected)
     for place, name in enumerate(MEASURES):
         pictures[name] = [measured[i][place] for i in pictures["id"]]
@@ -94,46 +94,26 @@ def find_faces(pictures: pd.DataFrame, datasets: set[str], index: Index) -> pd.D
     """Fill in `face_x` and `face_y` for the pictures of these datasets."""
     looked_at = pictures[pictures["dataset"].isin(datasets)]
     found = _measure_all(looked_at, "face", [faces.__file__], _face_of, index)
+    seen = {digest: value for digest, value in found.items() if value and not isinstance(value, str)}
     for place, name in enumerate(("face_x", "face_y")):
-        values = np.array([found[i][place] for i in looked_at["id"]], dtype=float)
-        pictures.loc[looked_at.index, name] = values
-    count = sum(value[0] is not None for value in found.values())
-    print(f"faces found in {count:,} of {len(found):,} pictures; the others are cropped in the middle")
+        pictures.loc[looked_at.index, name] = [seen[i][place] if i in seen else np.nan for i in looked_at["id"]]
+    print(f"faces found in {len(seen):,} of {len(found):,} pictures; the others are cropped in the middle")
     return pictures
 
 
-def _read(digest: str, uri: str) -> tuple[bytes | None]:
-    """A picture's bytes, if it is still there and the same."""
-    try:
-        data = Path(uri).read_bytes()
-    except OSError:
-        return (None,)
-    return (data if hashlib.sha256(data).hexdigest() == digest else None,)
-
-
-def _quality_of(data: bytes | None) -> list:
-    if data is None:
-        return [None, CHANGED]
-    try:
-        found = quality.measure_quality(data)
-    except UnreadablePictureError as error:
-        return [None, str(error)]
+def _quality_of(data: bytes) -> list:
+    found = quality.measure_quality(data)
     return [*(round(getattr(found, name), 4) for name in MEASURES), found.fingerprint]
 
 
-def _face_of(data: bytes | None) -> list:
-    if data is None:
-        return [None, None, CHANGED]
-    try:
-        return list(faces.find_face(data) or (None, None))
-    except UnreadablePictureError:  # the audit says so, or the encoder
-        return [None, None]
+def _face_of(data: bytes) -> list:
+    return list(faces.find_face(data) or ())
 
 
 def _measure_all(
-    pictures: pd.DataFrame, kind: str, code: list[str], measure: Callable[[bytes | None], list], index: Index
-) -> dict[str, list]:
-    """Each distinct picture's measures: what is in the index, and what has to be measured."""
+    pictures: pd.DataFrame, kind: str, code: list[str], measure: Callable[[bytes], list], index: Index
+) -> dict[str, list | str]:
+    """Each distinct picture's measures, from the index or measured now; a text says why there are none."""
     kind = f"{kind} {PILLOW} {''.join(file_digest(Path(file)) for file in [*code, decode.__file__])}"
     distinct = pictures.drop_duplicates("id")
     known = index.measures(kind)
@@ -147,12 +127,22 @@ def _measure_all(
     ):
         for start in range(0, len(missing), KEPT_AT_ONCE):
             some = missing[start : start + KEPT_AT_ONCE]
-            values = list(pool.map(lambda item: measure(*_read(*item)), some))
+            values = list(pool.map(lambda item: _measured(measure, *item), some))
             found = [(digest, value) for (digest, _), value in zip(some, values, strict=True)]
-            index.add_measures(kind, [(digest, value) for digest, value in found if value[-1] != CHANGED])
+            index.add_measures(kind, [(digest, value) for digest, value in found if value != CHANGED])
             measured |= dict(found)
             progress.update(len(some))
     return measured
+
+
+def _measured(measure: Callable[[bytes], list], digest: str, uri: str) -> list | str:
+    try:
+        data = Path(uri).read_bytes()
+        return measure(data) if hashlib.sha256(data).hexdigest() == digest else CHANGED
+    except OSError:
+        return CHANGED
+    except UnreadablePictureError as error:
+        return str(error)
 
 
 def _without(

@@ -38,19 +38,15 @@ def captions_of(
     Raises:
         MissingCaptionError: There is none, or nothing is left of it.
     """
-    captions = ["" if dataset.only_instance_prompt else c for c in _plain(name, dataset, text, table, given)]
-    prompts = (
-        [dataset.instance_prompt] if isinstance(dataset.instance_prompt, str) else list(dataset.instance_prompt or ())
-    )
-    captions = [c for c in map(rewrite, captions) if c] or ([] if not dataset.only_instance_prompt else [""])
+    if dataset.only_instance_prompt:
+        return list(dict.fromkeys(dataset.prompts))
+    captions = [c for c in map(rewrite, _plain(name, dataset, text, table, given)) if c]
     if not captions:
         raise MissingCaptionError("nothing is left of its caption after caption_filter_list")
     if dataset.caption_shuffle and dataset.caption_shuffle.enable:
         captions = [v for c in captions for v in shuffled(c, dataset.caption_shuffle)]
-    if dataset.only_instance_prompt:
-        captions = list(prompts)
-    elif dataset.prepend_instance_prompt and dataset.caption_strategy != "instanceprompt":
-        captions = [f"{prompt} {c}" for prompt in prompts for c in captions]
+    if dataset.prepend_instance_prompt and dataset.caption_strategy != "instanceprompt":
+        captions = [f"{prompt} {c}" for prompt in dataset.prompts for c in captions]
     return list(dict.fromkeys(captions))
 
 
@@ -61,15 +57,10 @@ def _plain(
     table: Mapping[str, Sequence[str]],
     given: Sequence[str] | None,
 ) -> list[str]:
-    if dataset.only_instance_prompt:
-        return [""]
+    """The captions before any rewrite."""
     strategy = dataset.caption_strategy
     if strategy == "instanceprompt":
-        return (
-            [dataset.instance_prompt]
-            if isinstance(dataset.instance_prompt, str)
-            else list(dataset.instance_prompt or ())
-        )
+        return list(dataset.prompts)
     if strategy == "filename":
         caption = PurePosixPath(name).stem.replace("_", " ").strip()
         if not caption:
@@ -80,11 +71,8 @@ def _plain(
     if strategy == "parquet":
         assert dataset.parquet is not None
         path = PurePosixPath(name)
-        identifiers = (
-            [name, path.name]
-            if dataset.parquet.identifier_includes_extension
-            else [str(path.with_suffix("")), path.stem]
-        )
+        with_ending = dataset.parquet.identifier_includes_extension
+        identifiers = [name, path.name] if with_ending else [str(path.with_suffix("")), path.stem]
         found = next((table[i] for i in identifiers if i in table), None)
         if found is None:
             raise MissingCaptionError(f"the table '{dataset.parquet.path}' has no row for it")

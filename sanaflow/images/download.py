@@ -2,10 +2,8 @@
 
 import hashlib
 import os
-import shutil
 import uuid
 from pathlib import Path
-from typing import BinaryIO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -62,14 +60,14 @@ def _verified(file: Path, entry: Entry) -> str:
     return digest
 
 
-def write_object(target: Path, data: BinaryIO) -> None:
+def write_object(target: Path, data: bytes) -> None:
     """Write a file at once or not at all."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{uuid.uuid4().hex}.tmp")
     with unfinished.open("wb") as file:
-        shutil.copyfileobj(data, file)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(target)

@@ -2,28 +2,20 @@
 
 import io
 import struct
-import warnings
-from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
 from sanaflow.images.decode import FORMATS, UnreadablePictureError, read_upright
 
 ORIENTATION = 0x0112
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 1 << 26
+TOO_LARGE = f"more than {MOST_PIXELS:,} pixels: make it smaller"
 TURNED = (5, 6, 7, 8)
 """EXIF orientations in which width and height change places."""
 
 
-@dataclass(frozen=True)
-class Header:
-    """Size in pixels as a viewer shows it, after EXIF orientation."""
-
-    width: int
-    height: int
-
-
-def read_header(data: bytes) -> Header:
-    """Read a picture's header, and check that its end is there.
+def read_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as a viewer shows the picture, after a check that its end is there.
 
     JPEG, PNG and WebP say where they end. Of other formats, and of those whose end looks wrong, all pixels are read.
 
@@ -33,17 +25,17 @@ def read_header(data: bytes) -> Header:
     if not data:
         raise UnreadablePictureError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except (UnidentifiedImageError, SyntaxError):
         raise UnreadablePictureError("not a picture that can be read") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadablePictureError(f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels: make it smaller") from None
+    except Image.DecompressionBombError:
+        raise UnreadablePictureError(TOO_LARGE) from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise UnreadablePictureError(str(error) or type(error).__name__) from None
     if picture.format in ("GIF", "WEBP", "PNG", "AVIF") and _frames(picture) > 1:
         raise UnreadablePictureError("it is animated: save the frame that you want as a picture")
+    if picture.width * picture.height > MOST_PIXELS:
+        raise UnreadablePictureError(TOO_LARGE)
     if min(picture.size) < 1:
         raise UnreadablePictureError("it has no pixels")
     if not _is_whole(data, picture.format or ""):
@@ -53,7 +45,7 @@ def read_header(data: bytes) -> Header:
     except Exception:  # as `read_upright`: a picture whose EXIF is damaged is shown as it is
         turned = False
     width, height = picture.size
-    return Header(height, width) if turned else Header(width, height)
+    return (height, width) if turned else (width, height)
 
 
 def _frames(picture: Image.Image) -> int:

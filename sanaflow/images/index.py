@@ -13,8 +13,7 @@ from PIL import __version__ as PILLOW
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 
-CODE_FILES = ("header.py", "decode.py")
-CODE = PILLOW + "".join(file_digest(Path(__file__).with_name(name)) for name in CODE_FILES)
+CODE = PILLOW + "".join(file_digest(Path(__file__).with_name(name)) for name in ("header.py", "decode.py"))
 """Part of every answer's identity: changed code, or another Pillow, never gets what other code learnt."""
 
 
@@ -66,12 +65,12 @@ class Index:
             rows = [(source, *text) for text in texts]
             self._connection.executemany("insert or replace into texts values (?, ?, ?, ?)", rows)
 
-    def measures(self, kind: str) -> dict[str, list]:
+    def measures(self, kind: str) -> dict[str, list | str]:
         """All measures of a kind by sha256."""
         rows = self._connection.execute("select digest, value from measures where kind = ?", (kind,))
         return {digest: json.loads(value) for digest, value in rows}
 
-    def add_measures(self, kind: str, measures: Iterable[tuple[str, list]]) -> None:
+    def add_measures(self, kind: str, measures: Iterable[tuple[str, list | str]]) -> None:
         """Keep (sha256, measure)s."""
         with self._connection:
             rows = [(kind, digest, json.dumps(value)) for digest, value in measures]

@@ -1,50 +1,27 @@
-"""Look at the data sets: which pictures they hold, their sizes, captions and masks, and what had to be left out.
-
-Of each file the bytes are read once, to identify it, and its header is looked at; nothing is decoded. What was learnt
-is kept in an index: an unchanged file is not read again.
-"""
+"""Look at the data sets: which pictures they hold, their captions and masks, and what had to be left out."""
 
 import fcntl
-import hashlib
-import os
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import pandas as pd
 
 from sanaflow.config import QualitySettings
-from sanaflow.datasets import WITHOUT_EFFECT, DatasetSettings, mask_ids
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.audit import audit, find_faces
 from sanaflow.images.captions import MissingCaptionError, caption_filter, captions_of
-from sanaflow.images.decode import UnreadablePictureError
-from sanaflow.images.download import fetch_object, object_path
-from sanaflow.images.header import read_header
 from sanaflow.images.index import Index, Look, open_index
+from sanaflow.images.looks import look_at_all, read_texts
 from sanaflow.images.metadata import read_metadata
-from sanaflow.images.sources.folder import open_folder, stat_token
+from sanaflow.images.sources.folder import open_folder
 from sanaflow.images.sources.hub import open_hub
-from sanaflow.images.sources.listing import Entry, FetchError, Source
+from sanaflow.images.sources.listing import Entry, Source
 from sanaflow.images.sources.s3 import open_s3
 from sanaflow.images.sources.urls import open_csv
 from sanaflow.images.table import PICTURE_COLUMNS, REJECTED_COLUMNS, ImageTable
-from sanaflow.progress import progress_bar
-
-T = TypeVar("T")
-R = TypeVar("R")
-DOWNLOADS = 16
-"""At once: they wait for the network; local files keep the cores busy."""
-READERS = 4 + (os.cpu_count() or 1)
-KEPT_AT_ONCE = 500
-"""So many looks are written to the index at a time: what a kill can lose."""
-CLOCK_TICK = 0.05
-"""Seconds: a file that changed so shortly ago could change once more and keep its times."""
 
 
 def scan_datasets(
@@ -68,7 +45,7 @@ def scan_datasets(
         for dataset in wanted:
             if dataset.role == "mask":
                 continue
-            paired = next((masks[i] for i in mask_ids(dataset) if i in masks), None)
+            paired = next((masks[i] for i in dataset.masks), None)
             rows += _with_masks(_scan(dataset, datasets, folder, index, rejected), paired, dataset, rejected)
         pictures = pd.DataFrame(rows, columns=PICTURE_COLUMNS)
         pictures[["face_x", "face_y"]] = pictures[["face_x", "face_y"]].astype(float)
@@ -77,7 +54,11 @@ def scan_datasets(
         pictures = audit(pictures, quality or QualitySettings(audit=False), index, rejected)
     for dataset in wanted:
         if dataset.trained and not (pictures["dataset"] == dataset.id).any():
-            raise InputError(f"{dataset.key}: the limits in 'quality' leave no picture: raise them")
+            last = next(row for row in reversed(rejected) if row["dataset"] == dataset.id)
+            raise InputError(
+                f"{dataset.key}: the look at the quality leaves no picture, for example {last['file']}: "
+                f"{last['reason']}; change the limits in 'quality'"
+            )
     return ImageTable(pictures, pd.DataFrame(rejected, columns=REJECTED_COLUMNS))
 
 
@@ -85,14 +66,14 @@ def _scan(
     dataset: DatasetSettings, datasets: Sequence[DatasetSettings], folder: Path, index: Index, rejected: list[dict]
 ) -> list[dict]:
     """The rows of one dataset; adds to `rejected`."""
-    for key in dataset.without_effect:
-        print(f"{dataset.id}: '{key}' has no effect here: {WITHOUT_EFFECT[key]}")
+    for note in dataset.notes:
+        print(f"{dataset.id}: {note}")
     with _alone_in(folder / "lock" if dataset.type != "local" else None):
         source = _open(dataset, folder)
         entries = [entry for entry in source.entries if entry.is_picture and not entry.problem]
         if dataset.max_num_samples and dataset.max_num_samples < len(entries):
             entries = sorted(random.Random(dataset.id).sample(entries, dataset.max_num_samples), key=lambda e: e.name)
-        looks = _looks(source, entries, folder, index, dataset.id)
+        looks = look_at_all(source, entries, folder, index, dataset.id)
         captions = _captioner(dataset, datasets, source, entries, folder, index)
 
     left_out = [(entry.name, entry.problem) for entry in source.entries if entry.problem]
@@ -152,7 +133,7 @@ def _captioner(
         return lambda entry: [""]
     rewrite = caption_filter(dataset, datasets)
     strategy = "" if dataset.only_instance_prompt else dataset.caption_strategy
-    text = _texts(source, entries, folder, index) if strategy == "textfile" else lambda name: None
+    text = read_texts(source, entries, folder, index) if strategy == "textfile" else lambda name: None
     table = read_metadata(dataset, source, folder) if strategy == "parquet" else {}
     return lambda entry: captions_of(entry.name, dataset, text=text, table=table, given=entry.captions, rewrite=rewrite)
 
@@ -201,106 +182,6 @@ def _with_masks(
     if not paired:
         raise InputError(f"{dataset.key}: no picture has a mask: masks need the pictures' own names")
     return paired
-
-
-def _looks(
-    source: Source, entries: list[Entry], folder: Path, index: Index, label: str
-) -> dict[str, tuple[Look, Path | None]]:
-    """What each file is and where it lies, from the index where it is known, else read in parallel."""
-    known = index.looks(source.key)
-    looks: dict[str, tuple[Look, Path | None]] = {}
-    missing = []
-    for entry in entries:
-        look = known.get((entry.name, entry.token))
-        path = entry.path or (object_path(folder, look.digest) if look else None)
-        if look is None or (entry.path is None and not look.problem and path and not path.exists()):
-            missing.append(entry)
-        else:
-            looks[entry.name] = look, path
-    print(f"{label}: {len(looks):,} of {len(entries):,} files are known, {len(missing):,} to read")
-
-    workers = DOWNLOADS if source.fetch else READERS
-    done = _in_parallel(lambda e: (e, *_look_at(source, e, folder)), missing, workers=workers, desc=f"reading {label}")
-    while some := list(islice(done, KEPT_AT_ONCE)):
-        looks |= {entry.name: (look, path) for entry, look, path, _ in some}
-        index.add_looks(source.key, [(entry.name, entry.token, look) for entry, look, _, keep in some if keep])
-    return looks
-
-
-def _look_at(source: Source, entry: Entry, folder: Path) -> tuple[Look, Path | None, bool]:
-    """What a file is, where it lies, and whether that will be the same next time."""
-    try:
-        path = entry.path or fetch_object(source, entry, folder)
-        data = path.read_bytes()
-        keep = entry.path is None or _is_settled(entry)
-        look = _identify(data)
-    except FetchError as error:
-        return Look("", 0, 0, f"can't be had: {error}"), None, False
-    except OSError as error:
-        return Look("", 0, 0, f"can't be read: {error.strerror or error}"), None, False
-    if look.problem and entry.path is None and not entry.checksum:  # perhaps it only came so: once more next time
-        path.unlink(missing_ok=True)
-        return look, None, False
-    return look, path, keep
-
-
-def _identify(data: bytes) -> Look:
-    try:
-        header = read_header(data)
-    except UnreadablePictureError as error:
-        return Look("", 0, 0, str(error))
-    return Look(hashlib.sha256(data).hexdigest(), header.width, header.height)
-
-
-def _is_settled(entry: Entry) -> bool:
-    """Whether a file is still what it was when it was listed, and any later change will show in its times."""
-    assert entry.path is not None
-    status = entry.path.stat()
-    if time.time() - max(status.st_mtime, status.st_ctime) < CLOCK_TICK:
-        time.sleep(CLOCK_TICK)
-        status = entry.path.stat()
-    return stat_token(status) == entry.token or "-" not in entry.token  # an unpacked object never changes
-
-
-def _texts(source: Source, entries: list[Entry], folder: Path, index: Index) -> Callable[[str], str | None]:
-    """A function that gives a picture's text file by name."""
-    by_name = {e.name: e for e in source.entries if e.ending == ".txt"}
-    wanted = dict.fromkeys(str(PurePosixPath(e.name).with_suffix(".txt")) for e in entries)
-    files = [by_name[name] for name in wanted if name in by_name]
-    known = index.texts(source.key)
-    texts = {e.name: known[e.name, e.token] for e in files if (e.name, e.token) in known}
-    missing = [e for e in files if e.name not in texts]
-    workers = DOWNLOADS if source.fetch else READERS
-    found = _in_parallel(lambda e: (e, _read_text(source, e, folder)), missing, workers=workers)
-    read = {e.name: (e, text) for e, text in found}
-    texts |= {name: text for name, (_, text) in read.items() if isinstance(text, str)}
-    index.add_texts(source.key, [(e.name, e.token, text) for e, text in read.values() if isinstance(text, str)])
-
-    def text(name: str) -> str | None:
-        if isinstance(problem := read.get(name, (None, ""))[1], MissingCaptionError):
-            raise problem
-        return texts.get(name)
-
-    return text
-
-
-def _read_text(source: Source, entry: Entry, folder: Path) -> str | MissingCaptionError:
-    name = PurePosixPath(entry.name).name
-    try:
-        return (entry.path or fetch_object(source, entry, folder)).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        return MissingCaptionError(f"its caption file {name} is not UTF-8 text")
-    except FetchError as error:
-        return MissingCaptionError(f"its caption file {name} can't be had: {error}")
-    except OSError as error:
-        return MissingCaptionError(f"its caption file {name} can't be read: {error.strerror}")
-
-
-def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, workers: int, desc: str = "") -> Iterator[R]:
-    items = list(items)
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(function, items)
-        yield from progress_bar(done, total=len(items), desc=desc, unit="file") if desc and items else done
 
 
 @contextmanager

@@ -9,20 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 from sanaflow.config import ModelSettings
 from sanaflow.datasets import expanded
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
+from sanaflow.hub import ask_hub
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 VARIANT = re.compile(r"\.(bf16|fp16|fp32)[.-]")  # "model.bf16-00001-of-00002.safetensors": a second copy of the weights
@@ -164,21 +156,10 @@ def _read_json(name: str, file: Path) -> dict[str, Any]:
 
 
 def _ask_hub(name: str, question: Callable[[], T]) -> T:
-    """Ask the hub, and say in one line why there was no answer."""
-    try:
-        return question()
-    except GatedRepoError:
-        raise InputError(f"model '{name}' is gated: accept its terms on the hub and set HF_TOKEN") from None
-    except RevisionNotFoundError:
-        raise InputError(f"model '{name}' has no such revision: correct or remove model.revision") from None
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"model '{name}' is neither a folder here nor a repository that the hub shows you: "
-            "correct model.pretrained_model_name_or_path, or set HF_TOKEN if it is private"
-        ) from None
-    except HFValidationError as error:
-        raise InputError(f"model '{name}' is not a valid hub id: {error}") from None
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
-        raise InputError(
-            f"model '{name}': the hub can't be asked ({type(error).__name__}); try again or use a folder"
-        ) from None
+    return ask_hub(
+        question,
+        subject=f"model '{name}'",
+        key="model.pretrained_model_name_or_path",
+        revision_key="model.revision",
+        missing="is neither a folder here nor a repository that the hub shows you",
+    )

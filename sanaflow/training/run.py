@@ -46,8 +46,7 @@ def train_sana(
         draw_every: See `train`.
 
     Raises:
-        InputError: A damaged cache, a model that can't be loaded, a loss that is no
-            number.
+        InputError: A damaged cache, a model that can't be loaded, a loss that is no number.
     """
     checkpoints = run_folder / "checkpoints"
     with _alone_in(run_folder):

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from sanaflow.buckets.geometry import TooNarrow, TooSmall, plan_crop, plan_many, round_half_even
+from sanaflow.buckets.aligned import round_half_even
+from sanaflow.buckets.geometry import TooNarrow, TooSmall, plan_crop, plan_many
 from sanaflow.datasets import DatasetSettings
 
 SEED_512 = {"resolution": 512, "minimum_image_size": 512, "maximum_image_size": 512, "target_downsample_size": 512,

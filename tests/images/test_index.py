@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sanaflow.datasets import DatasetSettings
-from sanaflow.images import scan as scanning
+from sanaflow.images import looks
 from sanaflow.images.scan import scan_datasets
 
 
@@ -19,8 +19,8 @@ def look(folder, index, **settings):
 def opened(monkeypatch):
     """The pictures whose bytes are read."""
     names = []
-    identify = scanning._identify
-    monkeypatch.setattr(scanning, "_identify", lambda data: (names.append(len(data)), identify(data))[1])
+    identify = looks._identify
+    monkeypatch.setattr(looks, "_identify", lambda data: (names.append(len(data)), identify(data))[1])
     return names
 
 
@@ -72,9 +72,9 @@ def test_a_damaged_index_is_made_anew(make_pictures, tmp_path):
 def test_a_killed_look_goes_on_where_it_was(make_pictures, tmp_path):
     folder = make_pictures({f"{i:04}.png": (8, 8 + i % 50) for i in range(1200)})
     program = (
-        "import sys, time\nfrom sanaflow.images import scan\nfrom sanaflow.datasets import DatasetSettings\n"
-        "identify = scan._identify\n"
-        "scan._identify = lambda data: (time.sleep(0.01), identify(data))[1]\n"
+        "import sys, time\nfrom sanaflow.images import looks, scan\nfrom sanaflow.datasets import DatasetSettings\n"
+        "identify = looks._identify\n"
+        "looks._identify = lambda data: (time.sleep(0.01), identify(data))[1]\n"
         f"dataset = DatasetSettings(id='set', instance_data_dir={str(folder)!r})\n"
         "scan.scan_datasets([dataset], folder=scan.Path(sys.argv[1]))"
     )

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -195,8 +196,8 @@ def test_bytes_that_do_not_match_their_checksum_are_never_used(scan, files, buck
 
     def tampered(dataset):
         source = original(dataset)
-        entries = [e.__class__(**{**e.__dict__, "checksum": "md5:" + "0" * 32}) for e in source.entries[:1]]
-        return source.__class__(source.key, entries + source.entries[1:], source.fetch)
+        first, *others = source.entries
+        return replace(source, entries=[replace(first, checksum="md5:" + "0" * 32), *others])
 
     monkeypatch.setattr("sanaflow.images.scan.open_s3", tampered)
     [row] = scan(**s3_settings(s3_url)).rejected.to_dict("records")
@@ -274,10 +275,10 @@ def test_max_num_samples_picks_the_same_pictures_everywhere(scan, folder, bucket
 
 
 def test_hub_errors_are_one_line(scan, hub):
-    with pytest.raises(InputError, match="the hub shows no such dataset"):
+    with pytest.raises(InputError, match="is no repository that the hub shows you: correct 'dataset_name'"):
         scan(type="huggingface", dataset_name="tester/none")
     hub.add_repo("datasets", "tester/empty", {"notes.md": b"x"})
-    with pytest.raises(InputError, match="has no revision 'v2'"):
+    with pytest.raises(InputError, match=r"has no such revision: correct or remove 'revision' \(v2\)"):
         scan(type="huggingface", dataset_name="tester/empty", revision="v2")
     with pytest.raises(InputError, match="has neither picture files nor Parquet"):
         scan(type="huggingface", dataset_name="tester/empty")
@@ -397,3 +398,12 @@ def test_a_store_that_breaks_off_is_asked_again(scan, bucket, s3_url, monkeypatc
     assert len(scan(**s3_settings(s3_url)).pictures) == 3
     with pytest.raises(InputError, match="can't be listed"):
         scan(type="aws", aws_bucket_name="x", aws_endpoint_url="localhost:9000")
+
+
+def test_urls_of_one_host_and_two_ports_are_two_pictures(scan, files, tmp_path):
+    one, other = list(files.values())[:2]
+    with FileServer({"a.png": one}) as first, FileServer({"a.png": other}) as second:
+        (tmp_path / "t.csv").write_text(f"url,caption\n{first.url}/a.png,one\n{second.url}/a.png,two\n")
+        table = scan(type="csv", csv_file=str(tmp_path / "t.csv"), caption_strategy="csv").pictures
+    expected = {hashlib.sha256(one).hexdigest(): ["one"], hashlib.sha256(other).hexdigest(): ["two"]}
+    assert dict(zip(table["id"], table["captions"], strict=True)) == expected

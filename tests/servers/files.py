@@ -1,13 +1,12 @@
 """An HTTP file server on loopback that can fail on demand: 503s, cut connections, a wrong length."""
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
-class FileServer:
+
+class FileServer(LoopbackServer):
     """Serves `files` at `url`; `requests` lists each (path, Range header) it got.
 
     Attributes:
@@ -16,6 +15,7 @@ class FileServer:
     """
 
     def __init__(self, files: dict[str, bytes]):
+        super().__init__(_Handler)
         self.files = files
         self.requests: list[tuple[str, str | None]] = []
         self.failures: dict[str, list[int | str]] = {}
@@ -24,30 +24,16 @@ class FileServer:
         """The file of a path; None for a 404."""
         return self.files.get(path)
 
-    def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"shop": self}))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    shop: FileServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep the tests' output clean."""
+class _Handler(LoopbackHandler):
+    owner: FileServer
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path).lstrip("/")
-        self.shop.requests.append((path, self.headers.get("Range")))
-        planned = self.shop.failures.get(path, [])
+        self.owner.requests.append((path, self.headers.get("Range")))
+        planned = self.owner.failures.get(path, [])
         failure = planned.pop(0) if planned else None
-        data = self.shop.answer(path, urlsplit(self.path).query)
+        data = self.owner.answer(path, urlsplit(self.path).query)
         if data is None or isinstance(failure, int):
             self.send_response(failure if isinstance(failure, int) else 404)
             self.send_header("Content-Length", "0")

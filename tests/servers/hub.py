@@ -11,9 +11,10 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
 LFS_PATH = re.compile(r".+\.(safetensors|bin|pt|ckpt|onnx|model|png|jpe?g|webp|parquet|arrow|tar|zip)")
 
@@ -76,10 +77,11 @@ class Repository:
         return oid, self.history[oid]
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """The hub: a context manager that serves at `url` while it is open; `requests` lists each (method, path) it got."""
 
     def __init__(self, token: str = "hf_test", user: str = "tester"):
+        super().__init__(_Handler)
         self.token = token
         self.user = user
         self.requests: list[tuple[str, str]] = []
@@ -87,17 +89,6 @@ class HubServer:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.lfs_objects: dict[str, bytes] = {}
         self.lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self._server.socket.listen(64)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def add_repo(self, kind: str, repo_id: str, files: dict[str, bytes], private: bool = False) -> str:
         """Make a repository of "models" or "datasets" with these files; returns its first and only commit."""
@@ -132,18 +123,14 @@ def _goes_to_lfs(path: str, size: int) -> bool:
     return size > 0 and (size > 10_000_000 or LFS_PATH.fullmatch(path) is not None)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """Reads a request, answers it, and closes the connection, so that a closed hub is really gone."""
 
-    hub: HubServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep the tests' output clean."""
+    owner: HubServer
 
     def _serve(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with self.hub.lock:
+        with self.owner.lock:
             try:
                 status, content, headers = self._answer(urlsplit(self.path).path)
             except Refusal as refusal:
@@ -159,12 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = _serve
 
     def _answer(self, path: str) -> Reply:
-        self.hub.requests.append((self.command, unquote(path)))
-        for failure in self.hub.failures:
+        self.owner.requests.append((self.command, unquote(path)))
+        for failure in self.owner.failures:
             if failure[0] == self.command and re.search(failure[1], unquote(path)):
-                self.hub.failures.remove(failure)
+                self.owner.failures.remove(failure)
                 raise Refusal(failure[2], "Injected failure")
-        self.has_token = self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+        self.has_token = self.headers.get("Authorization") == f"Bearer {self.owner.token}"
         if "Authorization" in self.headers and not self.has_token:
             raise Refusal(401, "Invalid credentials in Authorization header")
         for method, pattern, route in _ROUTES:
@@ -178,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(401, "Invalid username or password.")
 
     def _repository(self, kind: str, repo_id: str, *, to_write: bool = False) -> Repository:
-        repository = self.hub.repositories.get((kind or "models", repo_id))
+        repository = self.owner.repositories.get((kind or "models", repo_id))
         if repository is None or (repository.private and not self.has_token):
             raise Refusal(404 if self.has_token else 401, "Repository not found", "RepoNotFound")
         if to_write:
@@ -187,17 +174,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def whoami(self) -> Reply:
         self._need_token()
-        return 200, {"type": "user", "name": self.hub.user, "orgs": []}, {}
+        return 200, {"type": "user", "name": self.owner.user, "orgs": []}, {}
 
     def create_repo(self) -> Reply:
         self._need_token()
         wanted = json.loads(self.body)
         kind = f"{wanted.get('type', 'model')}s"
-        repo_id = f"{wanted['organization'] or self.hub.user}/{wanted['name']}"
-        answer = {"url": self.hub.page(kind, repo_id), "name": repo_id}
-        if (kind, repo_id) in self.hub.repositories:
+        repo_id = f"{wanted['organization'] or self.owner.user}/{wanted['name']}"
+        answer = {"url": self.owner.page(kind, repo_id), "name": repo_id}
+        if (kind, repo_id) in self.owner.repositories:
             return 409, answer | {"error": "You already created this repo"}, {}
-        self.hub.add_repo(kind, repo_id, {}, private=wanted.get("visibility") == "private")
+        self.owner.add_repo(kind, repo_id, {}, private=wanted.get("visibility") == "private")
         return 200, answer, {}
 
     def create_branch(self, kind: str, repo_id: str, branch: str) -> Reply:
@@ -254,14 +241,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._repository(kind, repo_id, to_write=True)
         objects = [{"oid": file["oid"], "size": file["size"]} for file in json.loads(self.body)["objects"]]
         for file in objects:
-            if file["oid"] not in self.hub.lfs_objects:
-                file["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{file['oid']}"}}
+            if file["oid"] not in self.owner.lfs_objects:
+                file["actions"] = {"upload": {"href": f"{self.owner.url}/lfs/{file['oid']}"}}
         return 200, {"transfer": "basic", "objects": objects}, {}
 
     def lfs_upload(self, oid: str) -> Reply:
         if hashlib.sha256(self.body).hexdigest() != oid:
             raise Refusal(400, "The content has another sha256")
-        self.hub.lfs_objects[oid] = self.body
+        self.owner.lfs_objects[oid] = self.body
         return 200, b"", {}
 
     def commit(self, kind: str, repo_id: str, branch: str) -> Reply:
@@ -273,13 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         gone = {step["value"]["path"] for step in operations if step["key"] == "deletedFile"}
         added = dict(self._added(**step) for step in operations if step["key"] != "deletedFile")
         oid = repository.commit(branch, {p: f for p, f in files.items() if p not in gone} | added)
-        return 200, {"commitOid": oid, "commitUrl": f"{self.hub.page(kind, repo_id)}/commit/{oid}"}, {}
+        return 200, {"commitOid": oid, "commitUrl": f"{self.owner.page(kind, repo_id)}/commit/{oid}"}, {}
 
     def _added(self, key: str, value: dict[str, Any]) -> tuple[str, StoredFile]:
         if key == "file":
             return value["path"], StoredFile(base64.b64decode(value["content"]))
-        if key == "lfsFile" and value["oid"] in self.hub.lfs_objects:
-            return value["path"], StoredFile(self.hub.lfs_objects[value["oid"]], value["oid"])
+        if key == "lfsFile" and value["oid"] in self.owner.lfs_objects:
+            return value["path"], StoredFile(self.owner.lfs_objects[value["oid"]], value["oid"])
         raise Refusal(400, f"Not in LFS yet, or not an operation of this hub: {key}")
 
 

@@ -1,7 +1,6 @@
 """A dataset repository on the hub, pinned to a commit: plain picture files, or Parquet with an image column."""
 
 import hashlib
-import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,20 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from huggingface_hub.hf_api import RepoFile
 
 from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
+from sanaflow.hub import HUB_ERRORS, ask_hub
 from sanaflow.images.download import fetch_object, object_path, write_object
 from sanaflow.images.metadata import captions_in, texts
 from sanaflow.images.sources.listing import Entry, FetchError, Source
@@ -41,30 +31,22 @@ def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
         InputError: The hub refuses, or neither pictures nor a fitting Parquet file are there.
     """
     name = dataset.dataset_name or ""
-    try:
-        api = HfApi()
-        commit = api.dataset_info(name, revision=dataset.revision).sha
-        files = [f for f in api.list_repo_tree(name, repo_type="dataset", revision=commit, recursive=True)
-                 if isinstance(f, RepoFile)]  # fmt: skip
-    except GatedRepoError:
-        raise InputError(f"{dataset.key} is gated: accept its terms on the hub and set HF_TOKEN") from None
-    except RevisionNotFoundError:
-        raise InputError(f"{dataset.key} has no revision '{dataset.revision}': correct or remove it") from None
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"{dataset.key}: the hub shows no such dataset: correct it, or set HF_TOKEN if it is private"
-        ) from None
-    except HFValidationError as error:
-        raise InputError(f"{dataset.key} is not a valid hub id: {error}") from None
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
-        raise InputError(f"{dataset.key}: the hub can't be asked ({type(error).__name__}); try again") from None
+    api = HfApi()
 
-    def fetch_file(path: str, target: Path) -> None:
+    def look() -> tuple[str | None, list[RepoFile]]:
+        commit = api.dataset_info(name, revision=dataset.revision).sha
+        tree = api.list_repo_tree(name, repo_type="dataset", revision=commit, recursive=True)
+        return commit, [file for file in tree if isinstance(file, RepoFile)]
+
+    revision = f"'revision' ({dataset.revision})"
+    commit, files = ask_hub(look, subject=dataset.key, key="'dataset_name'", revision_key=revision)
+
+    def fetch(entry: Entry, target: Path) -> None:
         try:
-            kept = hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=downloads / "hub")
+            kept = hf_hub_download(name, entry.name, repo_type="dataset", revision=commit, cache_dir=downloads / "hub")
             shutil.copyfile(kept, target)
             Path(kept).resolve().unlink(missing_ok=True)  # it is kept under its own content's name instead
-        except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError) as error:
+        except HUB_ERRORS as error:
             raise FetchError(f"the hub didn't give it ({type(error).__name__})") from None
 
     entries = [
@@ -73,7 +55,7 @@ def open_hub(dataset: DatasetSettings, downloads: Path) -> Source:
         if not any(part.startswith(".") for part in PurePosixPath(f.path).parts)
     ]
     print(f"{dataset.id}: {name} at commit {commit}")
-    source = Source(f"hub {name}", entries, lambda entry, target: fetch_file(entry.name, target))
+    source = Source(f"hub {name}", entries, fetch)
     tables = [e for e in entries if e.ending == ".parquet" and _is_of_split(e.name, dataset.split)]
     if tables and dataset.caption_strategy != "parquet":  # beside them, pictures are a logo or so
         rows = [row for table in tables for row in _rows_of(source, table, dataset, downloads)]
@@ -98,7 +80,7 @@ def _with_captions(source: Source, dataset: DatasetSettings, downloads: Path) ->
             key = f"{dataset.key}: its {entry.name}"
             column = dataset.caption_column or "text"
             for name, found in captions_in(file, entry.name, ["file_name", column], key).items():
-                captions[str(path.with_name("x").parent / name)] = found
+                captions[str(path.parent / name)] = found
     return [replace(e, captions=tuple(captions.get(e.name, ()))) if e.is_picture else e for e in source.entries]
 
 
@@ -170,7 +152,7 @@ def _written(local: Path, table: Entry, dataset: DatasetSettings, downloads: Pat
                     yield name, "", captions, "its row holds no picture"
                 else:
                     target = object_path(downloads, hashlib.sha256(data).hexdigest())
-                    write_object(target, io.BytesIO(data))
+                    write_object(target, data)
                     yield name, str(target.relative_to(downloads)), captions, ""
                 number += 1
                 progress.update()

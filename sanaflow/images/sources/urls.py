@@ -51,6 +51,7 @@ def open_csv(dataset: DatasetSettings) -> Source:
         raise InputError(f"{dataset.key} is not a CSV in UTF-8: {error}") from None
 
     urls: dict[str, str] = {}
+    tokens: dict[str, str] = {}
     entries: dict[tuple[str, str], Entry] = {}
     for number, row in enumerate(rows, start=2):
         where = (row[dataset.csv_url_column] or "").strip()
@@ -58,6 +59,8 @@ def open_csv(dataset: DatasetSettings) -> Source:
         try:
             if urlsplit(where).scheme in ("http", "https"):
                 entry = _remote(where)
+                if tokens.setdefault(entry.name, entry.token) != entry.token:  # another scheme, port or spelling
+                    entry = replace(entry, name=f"{entry.name}-{entry.token[:12]}")
                 urls[entry.name] = where
             else:
                 entry = _local(where, root, f"row {number}")
@@ -132,5 +135,5 @@ def fetch_url(url: str, target: Path) -> None:
     except requests.RequestException as error:
         raise FetchError(f"the connection failed ({type(error).__name__})") from None
     except UnicodeError:
-        raise FetchError("its url is none") from None
+        raise FetchError("that is no url") from None
     state.unlink(missing_ok=True)
