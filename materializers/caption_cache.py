@@ -1,12 +1,12 @@
 """The caption cache's index: Parquet, drawn as a histogram of lengths."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
+from materializers.shards import shard_store
 from sanaflow.cache.index import CaptionCache
 
 
@@ -20,18 +20,17 @@ class CaptionCacheMaterializer(FileMaterializer):
         """Write the index."""
         self.write_frame("captions.parquet", data.captions)
         self.write_frame("texts.parquet", data.texts)
-        cache = {"folder": str(data.folder), "fingerprint": data.fingerprint, "encoded": data.encoded}
-        self.write_json("cache.json", cache)
+        counts = {"encoded": data.encoded, "seconds": data.seconds, "bytes": data.bytes}
+        self.write_json("cache.json", counts | {"fingerprint": data.fingerprint})
 
     def load(self, data_type: type[Any]) -> CaptionCache:
         """Read it back."""
         cache = self.read_json("cache.json")
         return CaptionCache(
-            folder=Path(cache["folder"]),
-            fingerprint=cache["fingerprint"],
+            store=shard_store("captions", self.artifact_store),
             captions=self.read_frame("captions.parquet"),
             texts=self.read_frame("texts.parquet"),
-            encoded=cache["encoded"],
+            **cache,
         )
 
     def compute_content_hash(self, data: CaptionCache) -> str:
@@ -39,13 +38,17 @@ class CaptionCacheMaterializer(FileMaterializer):
         return data.digest()
 
     def extract_metadata(self, data: CaptionCache) -> dict[str, MetadataType]:
-        """What was encoded and what was found."""
-        return {
+        """What was encoded, how fast, and what was found."""
+        found: dict[str, MetadataType] = {
             "texts": len(data.texts),
             "encoded": data.encoded,
             "reused": len(data.texts) - data.encoded,
             "tokens": int(data.texts["tokens"].sum()),
+            "bytes_written": data.bytes,
         }
+        if data.seconds:
+            found["texts_per_second"] = data.encoded / data.seconds
+        return found
 
     def save_visualizations(self, data: CaptionCache) -> dict[str, VisualizationType]:
         """How long the texts are."""

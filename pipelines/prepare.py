@@ -21,6 +21,10 @@ from steps.assign_buckets import assign_buckets
 from steps.download_dataset import download_dataset
 from steps.encode_captions import encode_captions
 from steps.encode_latents import encode_latents
+from steps.look_up_captions import look_up_captions
+from steps.look_up_latents import look_up_latents
+from steps.merge_captions import merge_captions
+from steps.merge_latents import merge_latents
 from steps.resolve_model import resolve_model
 
 
@@ -59,14 +63,12 @@ def encode(
         batch=training.train_batch_size * training.gradient_accumulation_steps,
         oversubscribe=training.allow_dataset_oversubscription,
     )
-    latents = encode_latents(table, plan, base, caches)
-    captions = encode_captions(
-        table,
-        base,
-        caches,
-        prompts=[*validation.validation_prompts, *(evaluation.evaluation_prompts or ())],
-        negative_prompts=[validation.validation_negative_prompt],
-    )
+    work = look_up_latents(table, plan, base, caches)
+    workers = range(caches.encode_workers)
+    latents = merge_latents(work, [encode_latents(work, table, base, caches, worker) for worker in workers])
+    prompts = [*validation.validation_prompts, *(evaluation.evaluation_prompts or ())]
+    texts = look_up_captions(table, base, caches, prompts, [validation.validation_negative_prompt])
+    captions = merge_captions(texts, [encode_captions(texts, base, caches, worker) for worker in workers])
     return base, latents, captions
 
 

@@ -65,10 +65,21 @@ class CacheSettings(Section):
     """Precision of the autoencoder and of the latents stored. Never fp16: Sana's autoencoder overflows there."""
     text_encoder_dtype: Literal["fp32", "bf16"] = "bf16"
     """Precision of the text encoder and of the embeddings stored."""
-    vae_batch_size: PositiveInt = 4
-    text_encoder_batch_size: PositiveInt = 8
+    text_encoder_precision: Literal["no_change", "int8-bnb", "nf4-bnb"] = "no_change"
+    """The text encoder's weights in 8 or 4 bits by bitsandbytes, for small cards. Changes the embeddings a little."""
+    vae_batch_size: PositiveInt | None = None
+    """Pictures encoded at once; null for as many as have four million pixels. Halved where memory runs out."""
+    vae_enable_tiling: bool = False
+    """Encode large pictures in overlapping tiles: less memory, and latents that differ a little."""
+    vae_enable_slicing: bool = False
+    """Encode the pictures of a batch one by one: less memory."""
+    text_encoder_batch_size: PositiveInt | None = None
+    """Texts encoded at once; null for 32. Halved where memory runs out."""
     tokenizer_max_length: PositiveInt = 300
     """Tokens kept of a caption, as `SanaPipeline` counts them (its `max_sequence_length`)."""
+    encode_workers: int = Field(default=1, ge=1, le=64)
+    """Steps that share the encoding of pictures, and as many for captions, each on a pod of its own where the stack
+    has pods."""
 
 
 class ValidationSettings(Section):

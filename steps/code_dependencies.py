@@ -7,6 +7,7 @@ served stale results.
 """
 
 import ast
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +22,15 @@ LEFT_OUT = {"sanaflow.config", "sanaflow.errors"}
 """Parameters are in the cache key by value, and an error's text changes no result."""
 
 
-def code_of(*modules: str, and_files: tuple[str, ...] = ()) -> CachePolicy:
-    """A cache policy that covers the named modules, all `sanaflow` modules they rest on, and some other files."""
-    return CachePolicy(file_dependencies=[*_files(*modules), *and_files])
+def code_of(*modules: str, and_files: tuple[str, ...] = (), state: Callable[[], str] | None = None) -> CachePolicy:
+    """A cache policy that covers the named modules, all `sanaflow` modules they rest on, and some other files.
+
+    Args:
+        modules: `sanaflow.…`
+        and_files: Relative to the project.
+        state: What else must be as it was, such as `shard_state.latents_state`.
+    """
+    return CachePolicy(file_dependencies=[*_files(*modules), *and_files], cache_func=state)  # type: ignore[arg-type]
 
 
 def code_digest(*modules: str) -> str:

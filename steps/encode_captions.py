@@ -4,27 +4,23 @@ from typing import Annotated
 
 from zenml import step
 
-from materializers.caption_cache import CaptionCacheMaterializer
-from sanaflow.cache.index import CaptionCache
+from materializers.encoded_part import EncodedPartMaterializer
+from materializers.shards import shard_store
+from sanaflow.cache.parts import CaptionWork, EncodedPart
 from sanaflow.config import CacheSettings
-from sanaflow.images.table import ImageTable
 from sanaflow.model.reference import ModelReference
 from steps.code_dependencies import code_of
-from steps.store_folder import store_folder
+from steps.shard_state import captions_state
 
 
-@step(cache_policy=code_of("sanaflow.cache.captions"), output_materializers=CaptionCacheMaterializer)
+@step(
+    cache_policy=code_of("sanaflow.cache.caption_cache", state=captions_state),
+    output_materializers=EncodedPartMaterializer,
+)
 def encode_captions(
-    table: ImageTable, model: ModelReference, caches: CacheSettings, prompts: list[str], negative_prompts: list[str]
-) -> Annotated[CaptionCache, "caption_cache"]:
-    """Encode every caption and prompt that the store doesn't hold yet with the model's text encoder."""
-    from sanaflow.cache.captions import encode_captions as encode
+    work: CaptionWork, model: ModelReference, caches: CacheSettings, worker: int
+) -> Annotated[EncodedPart, "encoded_captions"]:
+    """Encode one worker's part of the missing texts with the model's text encoder, into the store."""
+    from sanaflow.cache.caption_cache import encode_captions as encode
 
-    return encode(
-        table,
-        prompts=prompts,
-        negative_prompts=negative_prompts,
-        model=model,
-        settings=caches,
-        folder=store_folder("captions"),
-    )
+    return encode(work, worker=worker, model=model, settings=caches, store=shard_store("captions"))

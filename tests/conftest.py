@@ -63,18 +63,16 @@ def encode(sana_tiny, tmp_path) -> Callable:
 
     def run(folder, settings=None, store="latents", **dataset):
         from sanaflow.buckets.plan import plan_crops
-        from sanaflow.cache.latents import encode_latents
+        from sanaflow.cache.folder import FolderStore
+        from sanaflow.cache.latent_cache import make_latent_cache
         from sanaflow.datasets import DatasetSettings
         from sanaflow.images.scan import scan_datasets
 
         dataset = DatasetSettings(id="set", instance_data_dir=str(folder), **{"resolution": 64, **dataset})
         table = scan_datasets([dataset], folder=tmp_path / "index")
         plan = plan_crops(table.pictures, [dataset], alignment=8)
-        return (
-            table,
-            plan,
-            encode_latents(table, plan, model=sana_tiny, settings=settings or fp32(), folder=tmp_path / store),
-        )
+        shards = FolderStore(tmp_path / store)
+        return table, plan, make_latent_cache(table, plan, model=sana_tiny, settings=settings or fp32(), store=shards)
 
     return run
 
@@ -84,15 +82,16 @@ def encode_texts(sana_tiny, tmp_path) -> Callable:
     """Encode the captions of a table and some prompts into one store."""
 
     def run(table, prompts=(), negative_prompts=(), settings=None, store="captions"):
-        from sanaflow.cache.captions import encode_captions
+        from sanaflow.cache.caption_cache import make_caption_cache
+        from sanaflow.cache.folder import FolderStore
 
-        return encode_captions(
+        return make_caption_cache(
             table,
             prompts=prompts,
             negative_prompts=negative_prompts,
             model=sana_tiny,
             settings=settings or fp32(),
-            folder=tmp_path / store,
+            store=FolderStore(tmp_path / store),
         )
 
     return run

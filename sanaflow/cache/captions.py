@@ -1,29 +1,27 @@
-"""Encode captions and prompts that the store doesn't hold yet, each distinct text once, at its real length.
+"""From a text to its embedding: the numbers, and what they depend on.
 
-The result for a text equals `SanaPipeline.encode_prompt` on its unmasked tokens: position 0 and what follows Sana's
-instruction, at most `tokenizer_max_length` tokens. Texts are sorted by length and padded only to the longest of
-their batch; the text encoder looks backwards only, so that padding on the right changes nothing.
+The embedding of a text equals `SanaPipeline.encode_prompt` on its unmasked tokens: position 0 and what follows Sana's
+instruction, at most `tokenizer_max_length` tokens. The text encoder looks backwards only. So what the texts of a batch
+have in common, the instruction, is encoded once and its keys and values reused, and a batch is padded to its own
+longest text: `python -m benchmarks.captions` has what this saves.
 """
 
+import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 from diffusers import SanaPipeline
-from transformers import PreTrainedTokenizerBase
+from transformers import DynamicCache, Gemma2Model, PreTrainedTokenizerBase
 
 from sanaflow.cache import index
-from sanaflow.cache.index import CAPTION_COLUMNS, TEXT_COLUMNS, CaptionCache, normalise, text_key
-from sanaflow.cache.store import SHARD_BYTES, ShardStore, bytes_of
+from sanaflow.cache.index import normalise
 from sanaflow.config import CacheSettings
 from sanaflow.digests import digest_of, file_digest
-from sanaflow.images.table import ImageTable
-from sanaflow.model.loading import DTYPES, default_device, load_text_encoder, load_tokenizer
+from sanaflow.model.loading import DTYPES
 from sanaflow.model.reference import ModelReference
-from sanaflow.progress import progress_bar
 
 CODE = [file_digest(Path(file)) for file in (__file__, index.__file__)]
 """Part of every key: changed code never gets embeddings that other code made."""
@@ -39,102 +37,90 @@ class Text:
     instructed: bool
 
 
-def encode_captions(
-    table: ImageTable,
-    *,
-    prompts: Iterable[str],
-    negative_prompts: Iterable[str],
-    model: ModelReference,
-    settings: CacheSettings,
-    folder: Path,
-) -> CaptionCache:
-    """Find or make the embeddings of every caption, prompt, negative prompt and of the empty prompt.
-
-    Raises:
-        InputError: The model or the store can't be used.
-    """
-    store = ShardStore(folder)
-    fingerprint = digest_of(
+def captions_fingerprint(model: ModelReference, settings: CacheSettings) -> str:
+    """What embeddings depend on besides the text."""
+    return digest_of(
         [
             *(model.digest("text_encoder", "tokenizer"), INSTRUCTION, settings.tokenizer_max_length),
-            *(settings.text_encoder_dtype, CODE),
+            *(settings.text_encoder_dtype, settings.text_encoder_precision, CODE),
         ]
     )
-    rows = [
-        (p.dataset, p.id, caption, text_key(caption, instructed=True, fingerprint=fingerprint))
-        for p in table.pictures.itertuples()
-        for caption in p.captions
-    ]
-    captions = pd.DataFrame(rows, columns=CAPTION_COLUMNS)
-    texts = [Text(caption, True) for caption in captions["caption"]]
-    texts += [Text(prompt, True) for prompt in prompts]
-    texts += [Text(prompt, False) for prompt in ("", *negative_prompts)]
-    by_key = {text_key(t.text, instructed=t.instructed, fingerprint=fingerprint): t for t in texts}
-
-    found = store.find(by_key)
-    missing = {key: text for key, text in by_key.items() if key not in found}
-    print(f"{len(found):,} of {len(by_key):,} captions and prompts reused, {len(missing):,} to encode")
-    if missing:
-        _encode_missing(missing, model, settings, store)
-        found |= store.find(missing)
-    return CaptionCache(
-        folder=folder,
-        fingerprint=fingerprint,
-        captions=captions,
-        texts=_texts(found, store),
-        encoded=len(missing),
-    )
 
 
-def _encode_missing(
-    missing: dict[str, Text], model: ModelReference, settings: CacheSettings, store: ShardStore
-) -> None:
-    device = default_device()
-    tokenizer = load_tokenizer(model)
-    encoder = load_text_encoder(model, DTYPES[settings.text_encoder_dtype], device)
+class TextTokens:
+    """Texts as token ids, the way that `SanaPipeline` makes them, before padding."""
 
-    def ids_of(key: str) -> list[int]:
-        return token_ids(missing[key], tokenizer, settings.tokenizer_max_length)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        """Tokenize with `tokenizer`; `max_length` tokens of each text are kept."""
+        self._tokenizer, self._max_length = tokenizer, max_length
+        self.instruction: list[int] = tokenizer.encode(INSTRUCTION)
+        self.first_kept = len(self.instruction) - 1
+        """Position of a caption's first token: the instruction's last space merges with the caption's first word."""
 
-    length_of = {key: len(ids_of(key)) for key in missing}
-    first_kept = (
-        len(tokenizer.encode(INSTRUCTION)) - 1
-    )  # the instruction's last space merges with the caption's first word
-    order = sorted(missing, key=lambda key: (length_of[key], key))
-    keys: list[str] = []
-    embeddings: list[torch.Tensor] = []
-    with torch.inference_mode(), progress_bar(total=len(order), desc="encoding captions", unit="caption") as progress:
-        for i in range(0, len(order), settings.text_encoder_batch_size):
-            batch = order[i : i + settings.text_encoder_batch_size]
-            padded = tokenizer.pad({"input_ids": [ids_of(key) for key in batch]}, padding=True, return_tensors="pt")
-            states = encoder(**padded.to(device), use_cache=False)[0].cpu()
-            for key, state in zip(batch, states, strict=True):
-                tokens = state[: length_of[key]]
-                keys.append(key)
-                embeddings.append(torch.cat([tokens[:1], tokens[first_kept if missing[key].instructed else 1 :]]))
-            if bytes_of(embeddings) >= SHARD_BYTES:
-                store.write(keys, _packed(embeddings))
-                keys, embeddings = [], []
-            progress.update(len(batch))
-    if embeddings:
-        store.write(keys, _packed(embeddings))
+    def ids(self, text: Text) -> list[int]:
+        """Token ids."""
+        if not text.instructed:
+            return self._tokenizer(normalise(text.text), truncation=True, max_length=self._max_length)["input_ids"]
+        longest = len(self.instruction) + self._max_length - 2
+        return self._tokenizer(INSTRUCTION + normalise(text.text), truncation=True, max_length=longest)["input_ids"]
+
+    def shared(self, text: Text, ids: list[int]) -> int:
+        """How many tokens at the front are the instruction's own. None of those that are kept, but for the first."""
+        if not text.instructed:
+            return 0
+        for position, (of_text, of_instruction) in enumerate(zip(ids, self.instruction, strict=False)):
+            if of_text != of_instruction or position == self.first_kept:
+                return position
+        return min(len(ids), self.first_kept)
 
 
-def token_ids(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[int]:
-    """Token ids as `SanaPipeline` makes them, before padding."""
-    if not text.instructed:
-        return tokenizer(normalise(text.text), truncation=True, max_length=max_length)["input_ids"]
-    longest = len(tokenizer.encode(INSTRUCTION)) + max_length - 2
-    return tokenizer(INSTRUCTION + normalise(text.text), truncation=True, max_length=longest)["input_ids"]
+class TextEncoder:
+    """Gemma, with the instruction's keys and values kept from one batch to the next."""
+
+    def __init__(self, encoder: Gemma2Model, tokens: TextTokens, settings: CacheSettings) -> None:
+        """Encode with `encoder`."""
+        self._encoder, self._tokens, self._dtype = encoder, tokens, DTYPES[settings.text_encoder_dtype]
+        self._prefixes: dict[int, tuple[torch.Tensor, DynamicCache]] = {}
+
+    def __call__(self, texts: Sequence[Text]) -> list[torch.Tensor]:
+        """(tokens, channels) a text, on the CPU. All have the same number of `TextTokens.shared` tokens.
+
+        Raises:
+            ValueError: They don't.
+        """
+        ids = [self._tokens.ids(text) for text in texts]
+        [shared] = {self._tokens.shared(text, its_ids) for text, its_ids in zip(texts, ids, strict=True)}
+        lengths = [len(its_ids) - shared for its_ids in ids]
+        padded = torch.zeros(len(ids), max(lengths), dtype=torch.long)
+        mask = torch.ones(len(ids), shared + max(lengths), dtype=torch.long)
+        for row, (its_ids, length) in enumerate(zip(ids, lengths, strict=True)):
+            padded[row, :length] = torch.tensor(its_ids[shared:])
+            mask[row, shared + length :] = 0
+        first, cache = self._prefix(shared, len(ids))
+        device = self._encoder.device
+        states = self._encoder(padded.to(device), attention_mask=mask.to(device), past_key_values=cache)[0]
+        kept = []
+        for text, state, length in zip(texts, states.to(self._dtype).cpu(), lengths, strict=True):
+            start = self._tokens.first_kept - shared if text.instructed else 1
+            kept.append(torch.cat([state[:1] if first is None else first, state[start:length]]))
+        return kept
+
+    def _prefix(self, shared: int, copies: int) -> tuple[torch.Tensor | None, DynamicCache | None]:
+        """The first token's embedding, and the keys and values of the instruction's first tokens for each text."""
+        if not shared:
+            return None, None
+        if shared not in self._prefixes:
+            ids = torch.tensor([self._tokens.instruction[:shared]], device=self._encoder.device)
+            cache = DynamicCache(config=self._encoder.config)
+            states = self._encoder(ids, past_key_values=cache, use_cache=True)[0]
+            self._prefixes[shared] = states[0, :1].to(self._dtype).cpu(), cache
+        first, cache = self._prefixes[shared]
+        copied = copy.deepcopy(cache)
+        copied.batch_repeat_interleave(copies)
+        return first, copied
 
 
-def _packed(embeddings: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+def pack_embeddings(embeddings: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     """All tokens in one flat tensor, and where each text starts."""
     lengths = torch.tensor([0, *(len(e) for e in embeddings)])
     return {"embeddings": torch.cat(embeddings), "offsets": lengths.cumsum(0)}
-
-
-def _texts(found: dict, store: ShardStore) -> pd.DataFrame:
-    offsets = {shard: store.read(shard, "offsets")[0].diff() for shard in {at.shard for at in found.values()}}
-    rows = [(key, at.shard, at.row, int(offsets[at.shard][at.row])) for key, at in sorted(found.items())]
-    return pd.DataFrame(rows, columns=TEXT_COLUMNS)

@@ -1,12 +1,15 @@
 """The artifacts of encoding: an index into the shards, never the tensors themselves."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from PIL import Image
 
 from sanaflow.digests import digest_of
+
+if TYPE_CHECKING:
+    from sanaflow.cache.store import ShardStore
 
 LATENT_COLUMNS = [
     *("dataset", "id", "variant", "key", "shard", "row", "width", "height"),
@@ -14,6 +17,23 @@ LATENT_COLUMNS = [
 ]
 CAPTION_COLUMNS = ["dataset", "id", "caption", "key"]
 TEXT_COLUMNS = ["key", "shard", "row", "tokens"]
+OUTLIER = 4.0
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """How latents are distributed, by a sample of them.
+
+    Attributes:
+        sampled: How many latents were looked at.
+        channels: One row a channel with `mean` and `std`; about 0 and 1 where the scaling factor fits the pictures.
+        outliers: Latents whose root mean square is more than `OUTLIER` deviations from the median of all: `dataset`,
+            `id` and `rms`. A deviation is 1.4826 times the median absolute one, which outliers don't move.
+    """
+
+    sampled: int
+    channels: pd.DataFrame
+    outliers: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -21,19 +41,25 @@ class LatentCache:
     """Where every picture's latents are.
 
     Attributes:
-        folder: The shards' folder.
+        store: The shards.
         entries: One row a (picture, dataset, variant): its key, shard and row there, its bucket's `width` and `height`
             in pixels, what it is for (`role`), `repeats`, the extra passes in an epoch, and `probability`, the share of
             those that an epoch shows.
         rejected: One row a picture without usable latents, with the reason.
         encoded: How many were encoded for this artifact, not found in the store.
+        seconds: The slowest worker's time for that, without loading the autoencoder.
+        bytes: What was written.
+        statistics: How the latents are distributed.
         preview: Some newly encoded pictures above what the autoencoder makes of their latents; None if nothing was new.
     """
 
-    folder: Path
+    store: "ShardStore" = field(repr=False, compare=False)
     entries: pd.DataFrame
     rejected: pd.DataFrame
     encoded: int
+    seconds: float
+    bytes: int
+    statistics: LatentStatistics
     preview: Image.Image | None = field(default=None, repr=False, compare=False)
 
     def digest(self) -> str:
@@ -48,19 +74,23 @@ class CaptionCache:
     """Where every caption's embedding is.
 
     Attributes:
-        folder: The shards' folder.
+        store: The shards.
         fingerprint: Of the encoder, instruction, length and precision; part of every key.
         captions: One row a (picture, dataset, caption) with the embedding's key.
         texts: One row an embedding: key, shard, row there, and its number of tokens. Holds captions, prompts, negative
             prompts and the empty prompt.
         encoded: How many were encoded for this artifact, not found in the store.
+        seconds: The slowest worker's time for that, without loading the text encoder.
+        bytes: What was written.
     """
 
-    folder: Path
+    store: "ShardStore" = field(repr=False, compare=False)
     fingerprint: str
     captions: pd.DataFrame
     texts: pd.DataFrame
     encoded: int
+    seconds: float
+    bytes: int
 
     def digest(self) -> str:
         """sha256 over the captions' keys and the encoder. Prompts are in the settings of the step that draws them."""

@@ -1,9 +1,10 @@
-"""Read latents and embeddings back, memory-mapped: a batch is a slice, nothing is unpickled or copied per sample."""
+"""Read latents and embeddings back, memory-mapped: a batch is one copy, nothing is unpickled or read per sample."""
+
+from collections.abc import Sequence
 
 import torch
 
 from sanaflow.cache.index import CaptionCache, LatentCache, text_key
-from sanaflow.cache.store import ShardStore
 from sanaflow.errors import InputError
 
 
@@ -11,36 +12,37 @@ class LatentReader:
     """Latents by their position in the cache's index."""
 
     def __init__(self, cache: LatentCache) -> None:
-        """Check every shard's checksum and map it.
+        """See that every shard is there and whole.
 
         Raises:
             InputError: A shard is missing or damaged.
         """
-        store = ShardStore(cache.folder)
-        shards = sorted(set(cache.entries["shard"]))
-        store.verify(shards)
-        self._latents = {shard: store.read(shard, "latents")[0] for shard in shards}
+        self._store = cache.store
+        self._store.check(cache.entries["shard"])
         self._places = list(zip(cache.entries["shard"], cache.entries["row"], strict=True))
 
-    def batch(self, positions: list[int]) -> torch.Tensor:
+    def batch(self, positions: Sequence[int]) -> torch.Tensor:
         """(batch, channels, height, width), all of one bucket, in the precision they were stored in."""
-        return torch.stack([self._latents[shard][row] for shard, row in map(self._places.__getitem__, positions)])
+        places = [self._places[position] for position in positions]
+        return torch.stack([self._store.read(shard)["latents"][row] for shard, row in places])
+
+    def expect(self, positions: Sequence[int]) -> None:
+        """Say what is read next, so that it can be fetched meanwhile."""
+        self._store.expect(self._places[position][0] for position in positions)
 
 
 class CaptionReader:
     """Embeddings by text."""
 
     def __init__(self, cache: CaptionCache) -> None:
-        """Check every shard's checksum and map it.
+        """See that every shard is there and whole.
 
         Raises:
             InputError: A shard is missing or damaged.
         """
-        store = ShardStore(cache.folder)
-        shards = sorted(set(cache.texts["shard"]))
-        store.verify(shards)
-        self._shards = {shard: store.read(shard, "embeddings", "offsets") for shard in shards}
-        self._places = {t.key: (t.shard, t.row) for t in cache.texts.itertuples()}
+        self._store = cache.store
+        self._store.check(cache.texts["shard"])
+        self._places = {text.key: (text.shard, text.row) for text in cache.texts.itertuples()}
         self._fingerprint = cache.fingerprint
 
     def text(self, text: str, *, instructed: bool) -> torch.Tensor:
@@ -57,8 +59,13 @@ class CaptionReader:
     def embedding(self, key: str) -> torch.Tensor:
         """(tokens, channels) by key."""
         shard, row = self._places[key]
-        embeddings, offsets = self._shards[shard]
-        return embeddings[offsets[row] : offsets[row + 1]]
+        tensors = self._store.read(shard)
+        begin, end = tensors["offsets"][row : row + 2].tolist()
+        return tensors["embeddings"][begin:end]
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Say what is read next, so that it can be fetched meanwhile."""
+        self._store.expect(self._places[key][0] for key in keys)
 
 
 def pad(embeddings: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,8 @@
-"""A folder of packed safetensors files, each written once, named by its content, and never changed.
+"""Packed safetensors files, each written once, named by its content and never changed, wherever they are kept.
 
-A shard holds many entries of one shape or, for captions, of many lengths; its header lists their keys, so the
-folder needs no
-other index. Writing to a temporary name and renaming means that a killed writer leaves nothing but the temporary file.
-Why not a file a sample: reading packed, memory-mapped shards back was measured at 13.8 times the speed of one `.pt`
-each.
+A shard holds many entries of one shape or, for captions, of many lengths; its header lists their keys, so that a store
+needs no other index. A killed writer leaves whole shards only.
+Why not a file a sample: `python -m benchmarks.reading` has the figures.
 """
 
 import contextlib
@@ -12,19 +10,31 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 
-SHARD_BYTES = 256 * 2**20
+if TYPE_CHECKING:
+    import torch
+
+SHARD_BYTES = 64 * 2**20
+"""When a shard is written: a killed encoder loses at most this much, and no more waits in memory."""
 STALE_SECONDS = 24 * 3600
+ENDING, DAMAGED = ".safetensors", ".damaged"
+Pack = Callable[[list["torch.Tensor"]], dict[str, "torch.Tensor"]]
+"""Makes one shard's tensors of its entries'."""
+
+
+Claim = Callable[[str, bool], bool]
+"""Called with a key and whether to wait for another process that has claimed it; returns whether it is ours now."""
 
 
 @dataclass(frozen=True)
@@ -35,100 +45,214 @@ class Location:
     row: int
 
 
-class ShardStore:
-    """The shards in one folder."""
+@dataclass(frozen=True)
+class Contents:
+    """What a shard's header says.
 
-    def __init__(self, folder: Path) -> None:
-        """Use `folder`, making it if need be.
+    Attributes:
+        keys: The entries' keys in their order.
+        lengths: How long each is in its first dimension: a text's tokens, a picture's latent channels.
+        model: Name of the model that encoded them.
+        size: Bytes of the file.
+    """
+
+    keys: list[str]
+    lengths: list[int]
+    model: str
+    size: int
+
+
+class DamagedShardError(Exception):
+    """A file that is not what its name says."""
+
+
+class ShardStore(ABC):
+    """Shards in one place. `FolderStore` maps them where they lie, `RemoteStore` fetches them first."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        """Folder or address, for messages."""
+        self._contents: dict[str, Contents] = {}
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The shards there are now, sorted."""
+
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file, damaged ones too."""
+
+    @abstractmethod
+    def contents(self, shard: str) -> Contents:
+        """Its header.
 
         Raises:
-            InputError: It can't be made or written.
+            DamagedShardError: It is torn, or no shard.
+            FileNotFoundError: It is gone.
         """
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"can't make the folder '{folder}' ({error.strerror}): change its permissions") from None
-        for left in folder.glob(".*.tmp"):  # of writers that were killed
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                    left.unlink()
 
-    def write(self, keys: Sequence[str], tensors: dict[str, torch.Tensor]) -> str:
-        """Add a shard and return its name, which carries its content's sha256.
+    @abstractmethod
+    def is_whole(self, shard: str) -> bool:
+        """Whether its bytes are still those it is named by, as far as this can be told without fetching it."""
+
+    @abstractmethod
+    def file(self, shard: str) -> Path:
+        """The shard as a file on this machine, its checksum verified.
+
+        Raises:
+            InputError: It is gone, or damaged, and then put aside.
+        """
+
+    @abstractmethod
+    def put_aside(self, shard: str) -> None:
+        """Rename a damaged shard to `*.damaged`, so that what it held is encoded again."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Delete a file; it may be gone already."""
+
+    @abstractmethod
+    def state(self) -> str:
+        """Changes when a shard was put aside, removed or found missing: an index made before may not hold any more."""
+
+    @abstractmethod
+    def renew_state(self) -> None:
+        """Make every index made before look outdated."""
+
+    @abstractmethod
+    def _workplace(self) -> Path:
+        """A folder on this machine for unfinished files."""
+
+    @abstractmethod
+    def _take_in(self, file: Path, name: str, contents: Contents) -> None:
+        """Put a finished file into the store under its name, at once or not at all."""
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers out for a moment, where the place can."""
+        yield
+
+    @contextmanager
+    def claims(self) -> Iterator[Claim]:
+        """A function that claims work, so that no two processes do it at once, where the place can; until the end."""
+        yield lambda key, wait: True
+
+    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+        """Where those of `keys` lie that are here. A shard that is torn or damaged is put aside.
+
+        Raises:
+            InputError: The store can't be read.
+        """
+        wanted, found = set(keys), {}
+        for shard in self.names():
+            try:
+                rows = {key: row for row, key in enumerate(self.contents(shard).keys) if key in wanted}
+                if rows and not self.is_whole(shard):
+                    raise DamagedShardError
+            except DamagedShardError:
+                self.put_aside(shard)
+                continue
+            except FileNotFoundError:  # another process has just put it aside
+                continue
+            found.update({key: Location(shard, row) for key, row in rows.items()})
+        return found
+
+    def write(self, entries: Mapping[str, "torch.Tensor"], pack: Pack, *, model: str) -> int:
+        """Add a shard of those entries that nobody has added meanwhile, and return its size in bytes.
 
         Raises:
             InputError: The disk is full or can't be written; nothing else in the store is touched.
         """
-        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            save_file(tensors, temporary, metadata={"keys": json.dumps(list(keys))})
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            name = f"{file_digest(temporary)}.safetensors"
-            temporary.replace(self.folder / name)
-        except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(
-                f"can't write to '{self.folder}' ({error}): free some space or change its permissions"
-            ) from None
-        return name
+        from safetensors.torch import save_file  # here: a run that has nothing to encode needs no torch
 
-    def find(self, keys: Iterable[str]) -> dict[str, Location]:
-        """Where those of `keys` lie that are here.
-
-        A shard that is torn or damaged is moved aside as `*.damaged`, so that its entries are encoded again.
-        """
-        wanted, found = set(keys), {}
-        for shard in sorted(self.folder.glob("*.safetensors")):
+        with self.writing():
+            there = self.find(entries)
+            keys = [key for key in entries if key not in there]
+            if not keys:
+                return 0
+            temporary = self._workplace() / f".{uuid.uuid4().hex}.tmp"
             try:
-                with safe_open(shard, framework="pt") as file:
-                    keys_here = json.loads((file.metadata() or {}).get("keys", "[]"))
-                rows = {key: row for row, key in enumerate(keys_here) if key in wanted}
-                damaged = bool(rows) and file_digest(shard) != shard.stem
-            except SafetensorError:
-                damaged = True
-            except FileNotFoundError:  # another process has just moved it aside
-                continue
-            except OSError as error:
-                raise InputError(f"can't read the cache file '{shard}' ({error.strerror}): try again") from None
-            if damaged:
-                with contextlib.suppress(FileNotFoundError):
-                    shard.replace(shard.with_suffix(".damaged"))
-                continue
-            found.update({key: Location(shard.name, row) for key, row in rows.items()})
-        return found
+                ones = [entries[key] for key in keys]
+                lengths = [len(one) for one in ones]
+                metadata = {"keys": json.dumps(keys), "lengths": json.dumps(lengths), "model": model}
+                save_file(pack(ones), temporary, metadata=metadata)
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                name = f"{file_digest(temporary)}{ENDING}"
+                contents = Contents(keys, lengths, model, temporary.stat().st_size)
+                self._take_in(temporary, name, contents)
+            except (OSError, SafetensorError) as error:
+                raise InputError(
+                    f"can't write to '{self.place}' ({error}): free some space or change its permissions"
+                ) from None
+            finally:
+                temporary.unlink(missing_ok=True)
+            self._contents[name] = contents
+            return contents.size
 
-    def read(self, shard: str, *names: str) -> list[torch.Tensor]:
-        """Tensors of a shard, memory-mapped: only what is looked at is read from disk.
+    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
+        """A shard's tensors, memory-mapped: only what is looked at is read from disk.
 
         Raises:
-            InputError: The shard is gone.
+            InputError: The shard is gone or damaged.
         """
+        file = self.file(shard)
         try:
-            with safe_open(self.folder / shard, framework="pt") as file:
-                return [file.get_tensor(name) for name in names]
+            with safe_open(file, framework="pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError):
-            raise self._lost(shard) from None
+            self.renew_state()
+            raise self.lost(shard) from None
 
-    def verify(self, shards: Iterable[str]) -> None:
-        """Check shards against the checksum in their name.
+    def check(self, shards: Iterable[str]) -> None:
+        """See that shards are there and whole, before work begins that needs them.
 
         Raises:
             InputError: One is missing or damaged.
         """
+        there = set(self.names())
         for shard in sorted(set(shards)):
-            path = self.folder / shard
-            if not path.is_file() or file_digest(path) != path.stem:
-                raise self._lost(shard)
+            if shard not in there:
+                self.renew_state()
+                raise self.lost(shard)
+            if not self.is_whole(shard):
+                self.put_aside(shard)
+                raise self.lost(shard)
 
-    def _lost(self, shard: str) -> InputError:
+    def expect(self, shards: Iterable[str]) -> None:  # noqa: B027 - nothing to do where files are mapped in place
+        """Say which shards are read next, in their order."""
+
+    def lost(self, shard: str) -> InputError:
+        """What to tell of a shard that is missing or damaged."""
         return InputError(
-            f"the cache file '{self.folder / shard}' is missing or damaged: run once more with `enable_cache: false` "
-            "under `steps:` for encode_latents and encode_captions, which makes it anew"
+            f"the cache file '{self.place}/{shard}' is missing or damaged: run again, and what it held is encoded anew"
         )
 
 
-def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
-    """Memory that tensors take."""
-    return sum(t.numel() * t.element_size() for t in tensors)
+def read_contents(file: BinaryIO) -> Contents:
+    """The header of a shard, and the size that the file must have.
+
+    Layout: https://github.com/huggingface/safetensors#format
+
+    Raises:
+        DamagedShardError: It isn't one.
+    """
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        if length > 100_000_000:
+            raise DamagedShardError
+        header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", {})
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        keys, lengths = (json.loads(metadata.get(name, "[]")) for name in ("keys", "lengths"))
+        return Contents(keys, lengths, metadata.get("model", ""), 8 + length + end)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError):
+        raise DamagedShardError from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete unfinished files of processes that were killed long ago."""
+    for left in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is read. Formats whose reading runs other programs (EPS, PDF, ...) are not."""
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag, and its values for a picture that lies on its side."""
 ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().items() if name in FORMATS)
 
 
@@ -20,14 +22,22 @@ class ChangedPictureError(Exception):
     """The file is not the one that was looked at."""
 
 
-def read_upright(data: bytes) -> Image.Image:
+def read_upright(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:
     """Decode a whole picture to RGB, turned as its EXIF says, transparent parts on white, 16 bits to 8.
+
+    Args:
+        data: The file's bytes.
+        at_least: If the caller will reduce the picture to this (width, height), a JPEG may be decoded at 1/2, 1/4 or 1/8
+            of its size, never smaller than this: three to four times faster at 12 megapixels, and after the resize within
+            48 dB (PSNR) of a full decode, which `python -m benchmarks.latents` measures.
 
     Raises:
         UnreadablePictureError: Not a picture, cut short, of numbers without a scale, or larger than Pillow thinks safe.
     """
     try:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if at_least:
+            picture.draft(None, at_least[::-1] if _lies_on_its_side(picture) else at_least)  # no JPEG: does nothing
         picture.load()
         with contextlib.suppress(Exception):  # a picture whose EXIF is damaged is shown as it is
             picture = ImageOps.exif_transpose(picture)
@@ -47,6 +57,12 @@ def read_upright(data: bytes) -> Image.Image:
         raise UnreadablePictureError(str(error) or type(error).__name__) from None
 
 
+def _lies_on_its_side(picture: Image.Image) -> bool:
+    with contextlib.suppress(Exception):  # damaged EXIF
+        return picture.getexif().get(ORIENTATION) in SIDEWAYS
+    return False
+
+
 def read_crop(uri: str, digest: str, *, resize: tuple[int, int], crop: tuple[int, int, int, int]) -> Image.Image:
     """The part (left, top, right, bottom) of a picture resized to (width, height), in pixels. Antialiased Lanczos.
 
@@ -58,7 +74,7 @@ def read_crop(uri: str, digest: str, *, resize: tuple[int, int], crop: tuple[int
     data = Path(uri).read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
         raise ChangedPictureError("it has changed since it was looked at")
-    picture = read_upright(data)
+    picture = read_upright(data, at_least=resize)
     x, y = picture.width / resize[0], picture.height / resize[1]
     left, top, right, bottom = crop  # cut first: a long strip's whole resize may not fit into memory
     box = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, Gemma2Model, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BitsAndBytesConfig, Gemma2Model, PreTrainedTokenizerBase
 
 from sanaflow.errors import InputError
 from sanaflow.model.attention import keep_linear_attention_fp32
@@ -15,6 +15,12 @@ from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.progress import quietly
 
+BITSANDBYTES: dict[str, Callable[[torch.dtype], BitsAndBytesConfig]] = {
+    "int8-bnb": lambda dtype: BitsAndBytesConfig(load_in_8bit=True),
+    "nf4-bnb": lambda dtype: BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
+    ),
+}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 T = TypeVar("T")
 
@@ -29,9 +35,16 @@ def load_vae(model: ModelReference, dtype: torch.dtype, device: torch.device) ->
     return _load_weights(model, "vae", AutoencoderDC, torch_dtype=dtype).to(device)
 
 
-def load_text_encoder(model: ModelReference, dtype: torch.dtype, device: torch.device) -> Gemma2Model:
-    """Gemma 2 without its language-model head, frozen."""
-    return _load_weights(model, "text_encoder", Gemma2Model, dtype=dtype).to(device)
+def load_text_encoder(
+    model: ModelReference, dtype: torch.dtype, device: torch.device, *, precision: str = "no_change"
+) -> Gemma2Model:
+    """Gemma 2 without its language-model head, frozen; its weights in the `precision` of `CacheSettings`."""
+    if precision == "no_change":
+        return _load_weights(model, "text_encoder", Gemma2Model, dtype=dtype).to(device)
+    quantised = BITSANDBYTES[precision](dtype)
+    return _load_weights(
+        model, "text_encoder", Gemma2Model, dtype=dtype, quantization_config=quantised, device_map={"": device}
+    )
 
 
 def load_tokenizer(model: ModelReference) -> PreTrainedTokenizerBase:

@@ -24,8 +24,9 @@ def main(run_yaml: Path, store: Path) -> None:
 
     # Only now: what these import takes seconds, and a mistake in the YAML should show at once.
     from sanaflow.buckets.plan import plan_crops
-    from sanaflow.cache.captions import encode_captions
-    from sanaflow.cache.latents import encode_latents
+    from sanaflow.cache.caption_cache import make_caption_cache
+    from sanaflow.cache.folder import FolderStore
+    from sanaflow.cache.latent_cache import make_latent_cache
     from sanaflow.evaluation.sampling import validation_drawer
     from sanaflow.images.scan import scan_datasets
     from sanaflow.model.loading import pixels_per_token
@@ -43,14 +44,15 @@ def main(run_yaml: Path, store: Path) -> None:
         batch=run.training.train_batch_size * run.training.gradient_accumulation_steps,
         oversubscribe=run.training.allow_dataset_oversubscription,
     )
-    latents = encode_latents(table, plan, model=model, settings=run.caches, folder=store / "latents")
-    captions = encode_captions(
+    shards = FolderStore(store / "latents")
+    latents = make_latent_cache(table, plan, model=model, settings=run.caches, store=shards)
+    captions = make_caption_cache(
         table,
         prompts=run.validation.validation_prompts,
         negative_prompts=[run.validation.validation_negative_prompt],
         model=model,
         settings=run.caches,
-        folder=store / "captions",
+        store=FolderStore(store / "captions"),
     )
     settings = [run.training.model_dump(), run.validation.model_dump()]
     run_folder = store / "training" / digest_of([latents.digest(), captions.digest(), model.digest(), settings])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers import SanaPipeline
 
-from sanaflow.cache.captions import INSTRUCTION, Text, token_ids
+from sanaflow.cache.captions import INSTRUCTION, Text, TextTokens
 from sanaflow.cache.reading import CaptionReader, pad
 from sanaflow.config import CacheSettings
 from sanaflow.model.loading import load_tokenizer
@@ -60,7 +60,7 @@ def test_a_negative_prompt_is_encoded_without_the_instruction(prompt, table, enc
 def test_the_instruction_is_the_one_that_the_pipeline_samples_with(sana_tiny):
     tokenizer = load_tokenizer(sana_tiny)
     assert len(INSTRUCTION) == 1057
-    ids = token_ids(Text("an apple", True), tokenizer, 300)
+    ids = TextTokens(tokenizer, 300).ids(Text("an apple", True))
     assert tokenizer.decode(ids, skip_special_tokens=True) == INSTRUCTION + "an apple"
 
 

@@ -3,7 +3,8 @@ import torch
 from diffusers import AutoencoderDC
 from diffusers.image_processor import VaeImageProcessor
 
-from sanaflow.cache.latents import encode_latents
+from sanaflow.cache.folder import FolderStore
+from sanaflow.cache.latent_cache import make_latent_cache
 from sanaflow.cache.reading import CaptionReader, LatentReader
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
@@ -74,11 +75,11 @@ def test_a_picture_that_changed_after_the_look_is_never_stored_under_the_old_add
     table, plan, first = encode(folder)
     original = (folder / "a.png").read_bytes()
     make_pictures({"a.png": (64, 64)}, seed=9)
-    store = tmp_path / "second"
+    store = FolderStore(tmp_path / "second")
     with pytest.raises(InputError, match=r"a\.png' can't be read any more \(it has changed"):
-        encode_latents(table, plan, model=sana_tiny, settings=CacheSettings(), folder=store)
+        make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
     (folder / "a.png").write_bytes(original)
-    again = encode_latents(table, plan, model=sana_tiny, settings=CacheSettings(), folder=store)
+    again = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
     assert again.encoded == 1
     assert torch.equal(LatentReader(again).batch([0]), LatentReader(first).batch([0]))
 
@@ -90,7 +91,7 @@ def test_readers_refuse_damaged_shards(encode, encode_texts, make_pictures):
         (latents, LatentReader, latents.entries["shard"]),
         (captions, CaptionReader, captions.texts["shard"]),
     ):
-        shard = cache.folder / shards[0]
+        shard = cache.store.folder / shards[0]
         data = bytearray(shard.read_bytes())
         data[-1] ^= 1
         shard.write_bytes(data)

@@ -106,13 +106,15 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(caches, sana_tin
     script = f"""
 import pandas as pd
 from pathlib import Path
+from sanaflow.cache.folder import FolderStore
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import ModelSettings, TrainingSettings
 from sanaflow.model.reference import resolve_model
 from sanaflow.training.run import train_sana
 read = lambda name: pd.read_parquet(Path({str(tmp_path)!r}) / f"{{name}}.parquet")
-latents = LatentCache(Path({str(latents.folder)!r}), read("latents"), read("latents")[:0], 0)
-captions = CaptionCache(Path({str(captions.folder)!r}), {captions.fingerprint!r}, read("captions"), read("texts"), 0)
+latents, captions = FolderStore(Path({latents.store.place!r})), FolderStore(Path({captions.store.place!r}))
+latents = LatentCache(latents, read("latents"), read("latents")[:0], 0, 0.0, 0, None)
+captions = CaptionCache(captions, {captions.fingerprint!r}, read("captions"), read("texts"), 0, 0.0, 0)
 tuned, _ = train_sana(
     latents, captions, model=resolve_model(ModelSettings(pretrained_model_name_or_path={sana_tiny.name!r})),
     settings=TrainingSettings(**{SETTINGS.model_copy(update={"max_train_steps": 40}).model_dump()!r}),

@@ -1,0 +1,157 @@
+"""Shards in a folder of this machine, or one that is mounted: mapped into memory where they lie."""
+
+import contextlib
+import fcntl
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sanaflow.cache.store import (
+    DAMAGED,
+    ENDING,
+    Claim,
+    Contents,
+    DamagedShardError,
+    ShardStore,
+    read_contents,
+    remove_leftovers,
+)
+from sanaflow.digests import file_digest
+from sanaflow.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+VERIFIED: dict[Path, tuple[int, ...]] = {}
+"""Files whose checksum was right, and when each was changed last."""
+
+
+class FolderStore(ShardStore):
+    """The shards in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, making it if need be.
+
+        Raises:
+            InputError: It can't be made or written.
+        """
+        super().__init__(str(folder))
+        self.folder = folder
+        self._mapped: dict[str, dict[str, torch.Tensor]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"can't make the folder '{folder}' ({error.strerror}): change its permissions") from None
+        remove_leftovers(folder)
+
+    def names(self) -> list[str]:
+        """The shards there are now, sorted."""
+        return sorted(path.name for path in self.folder.glob(f"*{ENDING}"))
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file, damaged ones too."""
+        files = [*self.folder.glob(f"*{ENDING}"), *self.folder.glob(f"*{DAMAGED}")]
+        return {path.name: path.stat().st_size for path in sorted(files)}
+
+    def contents(self, shard: str) -> Contents:
+        """Its header, read once."""
+        path = self.folder / shard
+        if shard not in self._contents:
+            try:
+                with path.open("rb") as file:
+                    contents = read_contents(file)
+                if path.stat().st_size != contents.size:
+                    raise DamagedShardError
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise InputError(f"can't read the cache file '{path}' ({error.strerror}): try again") from None
+            self._contents[shard] = contents
+        return self._contents[shard]
+
+    def is_whole(self, shard: str) -> bool:
+        """Whether its bytes are still those it is named by; read once a process, and again if the file has changed."""
+        path = self.folder / shard
+        seen = _stamp(path)
+        if VERIFIED.get(path) != seen:
+            if file_digest(path) != path.stem:
+                return False
+            VERIFIED[path] = seen
+        return True
+
+    def file(self, shard: str) -> Path:
+        """The shard, its checksum verified."""
+        self.check([shard])
+        return self.folder / shard
+
+    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
+        """A shard's tensors, mapped once."""
+        if shard not in self._mapped:
+            self._mapped[shard] = super().read(shard)
+        return self._mapped[shard]
+
+    def put_aside(self, shard: str) -> None:
+        """Rename a damaged shard to `*.damaged`."""
+        self._forget(shard)
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / shard).replace((self.folder / shard).with_suffix(DAMAGED))
+            self.renew_state()
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self._forget(name)
+        (self.folder / name).unlink(missing_ok=True)
+
+    def _forget(self, shard: str) -> None:
+        self._contents.pop(shard, None)
+        self._mapped.pop(shard, None)
+
+    def state(self) -> str:
+        """Changes when an index made before may not hold any more."""
+        try:
+            return (self.folder / "state").read_text()
+        except FileNotFoundError:
+            self.renew_state()
+            return self.state()
+
+    def renew_state(self) -> None:
+        """Make every index made before look outdated."""
+        temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
+        temporary.write_text(uuid.uuid4().hex)
+        temporary.replace(self.folder / "state")
+
+    def _workplace(self) -> Path:
+        return self.folder
+
+    def _take_in(self, file: Path, name: str, contents: Contents) -> None:
+        file.replace(self.folder / name)
+        VERIFIED[self.folder / name] = _stamp(self.folder / name)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers out for a moment."""
+        with (self.folder / "lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def claims(self) -> Iterator[Claim]:
+        """Locks on single bytes of one file: nothing is left behind, and what a killed process held is free at once."""
+        with (self.folder / "claims").open("ab") as file:
+
+            def claim(key: str, wait: bool) -> bool:
+                byte = int(key[:15], 16)  # a key is a sha256
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
+                except BlockingIOError:
+                    return False
+                return True
+
+            yield claim
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

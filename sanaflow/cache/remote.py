@@ -1,0 +1,201 @@
+"""Shards in an object store: looked up by a small file of keys beside each, and fetched into a bounded folder here.
+
+Objects are written at once or not at all, but nothing there can be locked: two encoders at once may do work twice,
+which costs time and space and harms nothing.
+"""
+
+import contextlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from sanaflow.cache.copies import Copies
+from sanaflow.cache.store import DAMAGED, ENDING, Contents, DamagedShardError, Location, ShardStore
+from sanaflow.digests import digest_of, file_digest
+from sanaflow.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+KEYS = ".keys"
+CONNECTIONS = 8
+
+
+class Files(Protocol):
+    """What is asked of an object store. ZenML's artifact stores have it."""
+
+    def open(self, path: str, mode: str = "r") -> IO:
+        """Open a file."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a folder, as they are now."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file."""
+
+    def rename(self, src: str, dst: str, overwrite: bool = False) -> None:
+        """Move a file."""
+
+    def remove(self, path: str) -> None:
+        """Delete a file."""
+
+
+class RemoteStore(ShardStore):
+    """The shards at an address like `s3://bucket/sanaflow/latents`."""
+
+    def __init__(self, files: Files, address: str, *, here: Path, limit: int) -> None:
+        """Use the shards at `address`.
+
+        Args:
+            files: The object store.
+            address: Where in it.
+            here: A folder on this machine for copies; processes may share it.
+            limit: Bytes that the copies may take.
+        """
+        super().__init__(address)
+        self._files = files
+        self._mapped: dict[str, dict[str, torch.Tensor]] = {}
+        self._copies = Copies(here, limit, fetch=self._fetch, dropped=lambda shard: self._mapped.pop(shard, None))
+        self._pool = ThreadPoolExecutor(CONNECTIONS)
+
+    def names(self) -> list[str]:
+        """The shards there are now, sorted."""
+        listed = set(self._list())
+        return sorted(name for name in listed if name.endswith(ENDING) and f"{name}{KEYS}" in listed)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file, damaged ones too."""
+        listed = sorted(name for name in self._list() if name.endswith((ENDING, DAMAGED)))
+        sizes = self._pool.map(lambda name: self._files.size(self._at(name)) or 0, listed)
+        return dict(zip(listed, sizes, strict=True))
+
+    def _list(self) -> list[str]:
+        try:
+            return list(self._files.listdir(self.place))
+        except FileNotFoundError:
+            return []
+        except Exception as error:  # each object store has errors of its own
+            raise InputError(f"can't list '{self.place}' ({error}): try again") from None
+
+    def _at(self, name: str) -> str:
+        return f"{self.place}/{name}"
+
+    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+        """Where those of `keys` lie that are here; keys not seen before are read over several connections."""
+        new = [name for name in self.names() if name not in self._contents]
+        for name, contents in zip(new, self._pool.map(self._read_keys, new), strict=True):
+            if contents:
+                self._contents[name] = contents
+        return super().find(keys)
+
+    def _read_keys(self, shard: str) -> Contents | None:
+        try:
+            with self._files.open(self._at(shard + KEYS), "rb") as file:
+                text = json.loads(file.read())
+            contents = Contents(**text["contents"])
+            if digest_of(text["contents"]) == text["digest"] and self._files.size(self._at(shard)) == contents.size:
+                return contents
+        except (FileNotFoundError, ValueError, TypeError, KeyError):  # torn, or another process has put it aside
+            pass
+        except Exception as error:
+            raise InputError(f"can't read '{self._at(shard)}' ({error}): try again") from None
+        return None
+
+    def contents(self, shard: str) -> Contents:
+        """What the file of keys says, if the shard is as long as it says."""
+        contents = self._contents.get(shard) or self._read_keys(shard)
+        if contents is None:
+            raise DamagedShardError
+        self._contents[shard] = contents
+        return contents
+
+    def is_whole(self, shard: str) -> bool:
+        """Whether it has its length; its checksum is verified when it is fetched."""
+        try:
+            self.contents(shard)
+        except DamagedShardError:
+            return False
+        return True
+
+    def put_aside(self, shard: str) -> None:
+        """Rename a damaged shard to `*.damaged`, and forget its keys."""
+        self._contents.pop(shard, None)
+        self.remove(shard + KEYS)
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rename(self._at(shard), self._at(shard.removesuffix(ENDING) + DAMAGED), overwrite=True)
+        self.renew_state()
+
+    def remove(self, name: str) -> None:
+        """Delete a file, and the keys beside a shard."""
+        self._contents.pop(name, None)
+        for path in (self._at(name + KEYS), self._at(name)):
+            with contextlib.suppress(FileNotFoundError):
+                if self._files.exists(path):
+                    self._files.remove(path)
+
+    def state(self) -> str:
+        """Changes when an index made before may not hold any more."""
+        if not self._files.exists(self._at("state")):
+            self.renew_state()
+        with self._files.open(self._at("state"), "rb") as file:
+            return file.read().decode()
+
+    def renew_state(self) -> None:
+        """Make every index made before look outdated."""
+        with self._files.open(self._at("state"), "wb") as file:
+            file.write(uuid.uuid4().hex.encode())
+
+    def _workplace(self) -> Path:
+        return self._copies.folder
+
+    def _take_in(self, file: Path, name: str, contents: Contents) -> None:
+        try:
+            with file.open("rb") as source, self._files.open(self._at(name), "wb") as target:
+                shutil.copyfileobj(source, target, 2**20)
+            keys = json.dumps({"contents": asdict(contents), "digest": digest_of(asdict(contents))})
+            with self._files.open(self._at(name + KEYS), "wb") as target:  # last: a shard without it isn't there
+                target.write(keys.encode())
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(str(error)) from None
+
+    def file(self, shard: str) -> Path:
+        """A copy on this machine, its checksum verified as it comes."""
+        try:
+            return self._copies.get(shard, self.contents(shard).size)
+        except DamagedShardError:
+            self.put_aside(shard)
+            raise self.lost(shard) from None
+
+    def _fetch(self, shard: str, target: Path) -> None:
+        try:
+            with self._files.open(self._at(shard), "rb") as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 2**20)
+        except FileNotFoundError:
+            self.renew_state()
+            raise self.lost(shard) from None
+        except Exception as error:
+            raise InputError(f"can't fetch '{self._at(shard)}' to '{target.parent}' ({error}): try again") from None
+        if file_digest(target) != Path(shard).stem:
+            raise DamagedShardError
+
+    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
+        """A shard's tensors, mapped from a copy on this machine."""
+        if shard not in self._mapped:
+            self._mapped[shard] = super().read(shard)
+        else:
+            self._copies.get(shard, self.contents(shard).size)  # it was read just now: others go first
+        return self._mapped[shard]
+
+    def expect(self, shards: Iterable[str]) -> None:
+        """Fetch what is read next, in its order, while other work goes on."""
+        self._copies.expect([(shard, self.contents(shard).size) for shard in dict.fromkeys(shards)])

@@ -1,0 +1,88 @@
+"""What is to be encoded, split into parts that steps of their own can do, and how a part is done."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sanaflow.cache.store import ShardStore
+from sanaflow.digests import digest_of
+
+Batch = list[Any]
+"""Rows that are encoded together: the same ones whatever the number of workers, so that they give the same bytes."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Batches that make one shard."""
+
+    batches: list[Batch]
+
+    def key(self) -> str:
+        """The same for every process that has this very shard to make."""
+        return digest_of([row.key for batch in self.batches for row in batch])
+
+
+def assign_workers(costs: Sequence[float], workers: int) -> np.ndarray:
+    """Neighbours to the same worker, each worker about the same cost: one number below `workers` a batch."""
+    cost = np.asarray(costs, dtype=float)
+    middle = np.cumsum(cost) - cost / 2
+    return np.minimum(middle / max(cost.sum(), 1e-9) * workers, workers - 1).astype(int)
+
+
+def shards_of(missing: pd.DataFrame, *, size_of: Callable[[Any], int], limit: int) -> list[Shard]:
+    """A worker's rows as shards of at most `limit` bytes, or one batch.
+
+    Args:
+        missing: Rows in their order, with `shape`, what may share a shard, and `batch`, what is encoded together.
+        size_of: Bytes that a row's tensor will have.
+        limit: Bytes.
+    """
+    shards = []
+    for _, rows in missing.groupby("shape", sort=False):
+        batches: list[Batch] = []
+        size = 0
+        for _, batch in rows.groupby("batch", sort=False):
+            listed = list(batch.itertuples())
+            more = sum(map(size_of, listed))
+            if batches and size + more > limit:
+                shards.append(Shard(batches))
+                batches, size = [], 0
+            batches.append(listed)
+            size += more
+        shards.append(Shard(batches))
+    return shards
+
+
+def encode_claimed(shards: list[Shard], store: ShardStore, encode: Callable[[Iterator[Shard]], None]) -> None:
+    """Let `encode` write shards that no other process is making now; then see to those that one was making.
+
+    Args:
+        shards: All.
+        store: Where they go. Nothing that is there meanwhile is encoded once more.
+        encode: Encodes and writes the shards it is given before it returns.
+    """
+    elsewhere = []
+
+    def ours(claim: Callable[[str, bool], bool]) -> Iterator[Shard]:
+        for shard in shards:
+            if claim(shard.key(), False):
+                yield from _unfound(shard, store)
+            else:
+                elsewhere.append(shard)
+
+    with store.claims() as claim:
+        encode(ours(claim))
+    for shard in elsewhere:  # whoever waits holds no claim, so that nobody waits for ever
+        with store.claims() as claim:
+            claim(shard.key(), True)
+            encode(iter(list(_unfound(shard, store))))
+
+
+def _unfound(shard: Shard, store: ShardStore) -> Iterable[Shard]:
+    found = store.find(row.key for batch in shard.batches for row in batch)
+    left = [[row for row in batch if row.key not in found] for batch in shard.batches]
+    if any(left):
+        yield Shard([batch for batch in left if batch])
