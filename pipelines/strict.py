@@ -10,19 +10,24 @@ from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from pipelines.run_file import check_run_file
+from sanaflow.config import read_yaml
 
 
 class StrictPipeline(Pipeline):
     """A pipeline that refuses a YAML with mistakes before ZenML reads it, whichever way it is started."""
 
     def with_options(self, **options: Any) -> Pipeline:  # type: ignore[override]
-        """As ZenML's, after a check of the YAML.
+        """As ZenML's, after a check of the YAML. What it says of an encoding step holds for all of its workers.
 
         Raises:
             InputError: The YAML has mistakes.
         """
-        if options.get("config_path"):
-            check_run_file(options["config_path"])
+        if path := options.get("config_path"):
+            workers = check_run_file(path).caches.encode_workers
+            steps = (read_yaml(path).get("steps") or {}) | dict(options.get("steps") or {})
+            for name in set(steps) & {"encode_latents", "encode_captions"}:
+                steps |= {f"{name}_{number}": steps[name] for number in range(2, workers + 1)}  # as ZenML numbers them
+            options["steps"] = steps or None
         return super().with_options(**options)
 
 

@@ -1,15 +1,12 @@
 """The artifacts of encoding: an index into the shards, never the tensors themselves."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from PIL import Image
 
+from sanaflow.cache.store import ShardStore
 from sanaflow.digests import digest_of
-
-if TYPE_CHECKING:
-    from sanaflow.cache.store import ShardStore
 
 LATENT_COLUMNS = [
     *("dataset", "id", "variant", "key", "shard", "row", "width", "height"),
@@ -53,7 +50,7 @@ class LatentCache:
         preview: Some newly encoded pictures above what the autoencoder makes of their latents; None if nothing was new.
     """
 
-    store: "ShardStore" = field(repr=False, compare=False)
+    store: ShardStore = field(repr=False, compare=False)
     entries: pd.DataFrame
     rejected: pd.DataFrame
     encoded: int
@@ -84,7 +81,7 @@ class CaptionCache:
         bytes: What was written.
     """
 
-    store: "ShardStore" = field(repr=False, compare=False)
+    store: ShardStore = field(repr=False, compare=False)
     fingerprint: str
     captions: pd.DataFrame
     texts: pd.DataFrame

@@ -16,7 +16,9 @@ from pipelines.prepare import prepare
 from tests.environment import PROJECT
 
 ALWAYS = {"resolve_model", "download_dataset", "push_to_hub"}
-CACHEABLE = {"assign_buckets", "encode_latents", "encode_captions", "train_sana", "score_clip"}
+LATENTS = {"look_up_latents", "encode_latents", "merge_latents"}
+CAPTIONS = {"look_up_captions", "encode_captions", "merge_captions"}
+CACHEABLE = {"assign_buckets", *LATENTS, *CAPTIONS, "train_sana", "score_clip"}
 
 
 def run(path, pipeline=finetune):
@@ -42,10 +44,12 @@ def test_the_whole_chain_makes_every_artifact_and_a_release_that_draws(write_run
     assert made == {
         *("base_model", "image_table", "bucket_plan", "latent_cache", "caption_cache", "tuned_model"),
         *("training_log", "validation_gallery", "clip_scores", "clip_gallery", "hub_release"),
+        *("latent_work", "encoded_latents", "caption_work", "encoded_captions"),
     }
+    not_drawn = {"latent_work", "caption_work", "encoded_captions"}
     for step in finished.steps.values():
         for name, [output] in step.outputs.items():
-            assert output.visualizations, f"{name} is not drawn"
+            assert output.visualizations or name in not_drawn, f"{name} is not drawn"
             loaded = output.load()
             assert type(loaded).__name__ == output.data_type.attribute
 
@@ -76,16 +80,15 @@ def test_only_what_a_change_touches_is_made_again(write_run, pictures):
     moved.rename(pictures)
 
     assert ran(run(write_run(training={"learning_rate": 2.0e-3}))) == ALWAYS | {"train_sana", "score_clip"}
-    assert ran(run(write_run(evaluation={"evaluation_prompts": ["a pear"]}))) == ALWAYS | {
-        "encode_captions",
-        "score_clip",
-    }, "another evaluation prompt is encoded and scored, and nothing is trained"
+    assert ran(run(write_run(evaluation={"evaluation_prompts": ["a pear"]}))) == ALWAYS | CAPTIONS | {"score_clip"}, (
+        "another evaluation prompt is encoded and scored, and nothing is trained"
+    )
 
     shutil.copy(PROJECT / "assets/pictures/umbrella.webp", pictures)
     grown = run(write_run())
     assert ran(grown) == ALWAYS | CACHEABLE
-    assert artifact(grown, "encode_latents", "latent_cache").load().encoded == 1
-    assert artifact(grown, "encode_captions", "caption_cache").load().encoded == 1
+    assert artifact(grown, "merge_latents", "latent_cache").load().encoded == 1
+    assert artifact(grown, "merge_captions", "caption_cache").load().encoded == 1
     before = artifact(first, "train_sana", "tuned_model").load()
     after = artifact(grown, "train_sana", "tuned_model").load()
     assert before.digest() != after.digest()
@@ -94,10 +97,7 @@ def test_only_what_a_change_touches_is_made_again(write_run, pictures):
 def test_prepare_ends_at_the_caches_and_finetune_goes_on_from_them(write_run):
     path = write_run(training={"seed": 4})
     prepared = run(path, prepare)
-    assert set(prepared.steps) == {
-        *("resolve_model", "download_dataset", "assign_buckets"),
-        *("encode_latents", "encode_captions"),
-    }
+    assert set(prepared.steps) == {"resolve_model", "download_dataset", "assign_buckets", *LATENTS, *CAPTIONS}
     assert ran(run(path)) & CACHEABLE == {"train_sana", "score_clip"}
 
 
@@ -134,7 +134,7 @@ def test_changed_code_is_never_served_from_the_cache(project_copy, write_run):
     path = write_run()
     output_of(command("prepare", path))
     again = output_of(command("prepare", path))
-    for step in ("assign_buckets", "encode_latents", "encode_captions"):
+    for step in ("assign_buckets", *LATENTS, *CAPTIONS):
         assert f"Using cached version of step `{step}`" in again
     with (copy / "sanaflow/cache/latents.py").open("a") as file:
         file.write("\nCHANGED = True\n")
@@ -155,7 +155,7 @@ def test_a_run_killed_while_training_goes_on_where_it_was(project_copy, write_ru
     killed.wait()
     assert list((tmp_path / "stores").glob("*/sanaflow/training/*/checkpoints/step-*"))
     resumed = output_of(command("finetune", path))
-    for step in ("assign_buckets", "encode_latents", "encode_captions"):
+    for step in ("assign_buckets", *LATENTS, *CAPTIONS):
         assert f"Using cached version of step `{step}`" in resumed
     assert "resuming after step" in resumed
     assert (tmp_path / "release" / "model_index.json").is_file()

@@ -19,7 +19,7 @@ def test_the_same_pictures_from_the_hub_are_the_same_cached_run(write_run, pictu
     tables = [run.steps["download_dataset"].outputs["image_table"][0].load() for run in (first, second)]
     assert tables[0].digest() == tables[1].digest()
     assert not set(tables[1].pictures.query("dataset == 'set'")["uri"]) & set(tables[0].pictures["uri"])
-    latents = second.steps["encode_latents"].outputs["latent_cache"][0].load()
+    latents = second.steps["merge_latents"].outputs["latent_cache"][0].load()
     assert latents.entries["role"].value_counts().to_dict() == {"train": 5, "eval": 1}
 
 

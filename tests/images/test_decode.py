@@ -85,3 +85,43 @@ def test_a_file_that_changed_since_it_was_looked_at_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(ChangedPictureError, match="has changed since"):
         read_crop(str(tmp_path / "a.png"), "0" * 64, resize=(8, 8), crop=(0, 0, 8, 8))
+
+
+def photograph(width, height):
+    """Edges, gradients and grain."""
+    noise = np.random.default_rng(0)
+    coarse = Image.fromarray(noise.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    pixels += noise.normal(0, 6, (height, width, 1)).astype(int)
+    pixels[height // 3 : height // 2, width // 3 : width // 2] = 20
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def psnr(one, other):
+    difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
+    return 10 * np.log10(255**2 / (difference**2).mean())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(96, 72), (200, 150), (299, 224), (397, 298)])
+def test_a_jpeg_decoded_at_reduced_scale_gives_the_pixels_of_a_full_decode(tmp_path, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photograph(800, 600), "JPEG", quality=92, exif=exif)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    resize = size if orientation < 5 else size[::-1]
+    part = (3, 5, resize[0] - 7, resize[1] - 2)
+    reduced = read_crop(str(path), hashlib.sha256(data).hexdigest(), resize=resize, crop=part)
+    full = read_upright(data).resize(resize, Image.Resampling.LANCZOS).crop(part)
+    assert reduced.size == full.size
+    assert psnr(reduced, full) > 38
+
+
+def test_a_jpeg_is_decoded_no_smaller_than_wanted():
+    data = encoded(photograph(800, 600), "JPEG")
+    assert read_upright(data, at_least=(400, 300)).size == (400, 300)
+    assert read_upright(data, at_least=(401, 300)).size == (800, 600)
+    assert read_upright(data, at_least=(90, 70)).size == (100, 75)
+    assert read_upright(data, at_least=(900, 700)).size == (800, 600)
+    assert read_upright(encoded(photograph(80, 60)), at_least=(10, 8)).size == (80, 60), "PNG has no reduced scale"

@@ -25,7 +25,13 @@ def test_the_digest_changes_with_a_line_of_code_deep_below(monkeypatch, tmp_path
     assert before[1] != after[1]
 
 
-@pytest.mark.parametrize("step", ["assign_buckets", "encode_latents", "encode_captions", "train_sana", "score_clip"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        *("assign_buckets", "look_up_latents", "encode_latents", "merge_latents"),
+        *("look_up_captions", "encode_captions", "merge_captions", "train_sana", "score_clip"),
+    ],
+)
 def test_every_cached_step_names_the_library_code_that_it_calls(step):
     """What a step's function imports from the library is in its cache policy."""
     module = __import__(f"steps.{step}", fromlist=[step])
