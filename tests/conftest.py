@@ -1,12 +1,15 @@
 """Fixtures of all rooms. `tests.environment` comes first: it sets what ZenML and the hub's client read on import."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.environment import HOME, HUB, SANA_TINY  # isort: skip
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from tests.servers.hub import HubServer
@@ -27,6 +30,46 @@ def hub() -> HubServer:
     for kept in (HUB.requests, HUB.failures, HUB.repositories, HUB.lfs_objects):
         kept.clear()
     return HUB
+
+
+@pytest.fixture(scope="module")
+def s3_url():
+    """A real S3 server; the keys to it are in the environment."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    os.environ |= {"AWS_ACCESS_KEY_ID": "key-of-the-test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del os.environ[name]
+
+
+@pytest.fixture
+def s3_stack(s3_url):
+    """ZenML's default stack, but with an empty S3 bucket as its artifact store."""
+    from zenml.client import Client
+    from zenml.enums import StackComponentType
+
+    bucket = boto3.resource("s3", endpoint_url=s3_url, region_name="us-east-1").Bucket("zenml")
+    bucket.create()
+    client = Client()
+    before = client.active_stack_model
+    configuration = {
+        **{"path": "s3://zenml", "key": "key-of-the-test", "secret": "secret-of-the-test"},
+        "client_kwargs": {"endpoint_url": s3_url},
+    }
+    kind = StackComponentType.ARTIFACT_STORE
+    store = client.create_stack_component("s3", "s3", kind, configuration=configuration)
+    parts = {kind: components[0].id for kind, components in before.components.items()}
+    stack = client.create_stack("on-s3", parts | {kind: store.id})
+    client.activate_stack(stack.id)
+    yield bucket
+    client.activate_stack(before.id)
+    client.delete_stack(stack.id)
+    client.delete_stack_component("s3", kind)
+    bucket.objects.delete()
+    bucket.delete()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sanaflow.cache.store import (
     Contents,
     DamagedShardError,
     ShardStore,
+    StoredFile,
     read_contents,
     remove_leftovers,
 )
@@ -50,10 +51,10 @@ class FolderStore(ShardStore):
         """The shards there are now, sorted."""
         return sorted(path.name for path in self.folder.glob(f"*{ENDING}"))
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file, damaged ones too."""
-        files = [*self.folder.glob(f"*{ENDING}"), *self.folder.glob(f"*{DAMAGED}")]
-        return {path.name: path.stat().st_size for path in sorted(files)}
+    def files(self) -> dict[str, StoredFile]:
+        """Every shard, damaged ones too, by name."""
+        paths = sorted([*self.folder.glob(f"*{ENDING}"), *self.folder.glob(f"*{DAMAGED}")])
+        return {path.name: StoredFile(path.stat().st_size, path.stat().st_mtime) for path in paths}
 
     def contents(self, shard: str) -> Contents:
         """Its header, read once."""
@@ -80,6 +81,14 @@ class FolderStore(ShardStore):
                 return False
             VERIFIED[path] = seen
         return True
+
+    def verify(self, shard: str) -> bool:
+        """Read it all; put it aside if it is damaged."""
+        VERIFIED.pop(self.folder / shard, None)
+        if self.is_whole(shard):
+            return True
+        self.put_aside(shard)
+        return False
 
     def file(self, shard: str) -> Path:
         """The shard, its checksum verified."""

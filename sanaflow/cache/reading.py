@@ -45,8 +45,8 @@ class CaptionReader:
         self._places = {text.key: (text.shard, text.row) for text in cache.texts.itertuples()}
         self._fingerprint = cache.fingerprint
 
-    def text(self, text: str, *, instructed: bool) -> torch.Tensor:
-        """(tokens, channels) of a caption, prompt or negative prompt.
+    def key(self, text: str, *, instructed: bool) -> str:
+        """The key of a caption, prompt or negative prompt.
 
         Raises:
             InputError: The text was not encoded.
@@ -54,7 +54,15 @@ class CaptionReader:
         key = text_key(text, instructed=instructed, fingerprint=self._fingerprint)
         if key not in self._places:
             raise InputError(f"the text {text!r} is not in the caption cache: run encode_captions with it")
-        return self.embedding(key)
+        return key
+
+    def text(self, text: str, *, instructed: bool) -> torch.Tensor:
+        """(tokens, channels) of a caption, prompt or negative prompt.
+
+        Raises:
+            InputError: The text was not encoded.
+        """
+        return self.embedding(self.key(text, instructed=instructed))
 
     def embedding(self, key: str) -> torch.Tensor:
         """(tokens, channels) by key."""

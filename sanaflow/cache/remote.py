@@ -7,6 +7,7 @@ which costs time and space and harms nothing.
 import contextlib
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from sanaflow.cache.copies import Copies
-from sanaflow.cache.store import DAMAGED, ENDING, Contents, DamagedShardError, Location, ShardStore
+from sanaflow.cache.store import DAMAGED, ENDING, Contents, DamagedShardError, Location, ShardStore, StoredFile
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 
@@ -64,6 +65,7 @@ class RemoteStore(ShardStore):
         self._files = files
         self._mapped: dict[str, dict[str, torch.Tensor]] = {}
         self._copies = Copies(here, limit, fetch=self._fetch, dropped=lambda shard: self._mapped.pop(shard, None))
+        self._written: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(CONNECTIONS)
 
     def names(self) -> list[str]:
@@ -71,11 +73,12 @@ class RemoteStore(ShardStore):
         listed = set(self._list())
         return sorted(name for name in listed if name.endswith(ENDING) and f"{name}{KEYS}" in listed)
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file, damaged ones too."""
+    def files(self) -> dict[str, StoredFile]:
+        """Every shard, damaged ones too, by name; one that is damaged or has no keys counts as old."""
         listed = sorted(name for name in self._list() if name.endswith((ENDING, DAMAGED)))
+        self.find(())
         sizes = self._pool.map(lambda name: self._files.size(self._at(name)) or 0, listed)
-        return dict(zip(listed, sizes, strict=True))
+        return {name: StoredFile(size, self._written.get(name, 0.0)) for name, size in zip(listed, sizes, strict=True)}
 
     def _list(self) -> list[str]:
         try:
@@ -101,6 +104,7 @@ class RemoteStore(ShardStore):
             with self._files.open(self._at(shard + KEYS), "rb") as file:
                 text = json.loads(file.read())
             contents = Contents(**text["contents"])
+            self._written[shard] = float(text["written"])
             if digest_of(text["contents"]) == text["digest"] and self._files.size(self._at(shard)) == contents.size:
                 return contents
         except (FileNotFoundError, ValueError, TypeError, KeyError):  # torn, or another process has put it aside
@@ -160,9 +164,9 @@ class RemoteStore(ShardStore):
         try:
             with file.open("rb") as source, self._files.open(self._at(name), "wb") as target:
                 shutil.copyfileobj(source, target, 2**20)
-            keys = json.dumps({"contents": asdict(contents), "digest": digest_of(asdict(contents))})
+            about = {"contents": asdict(contents), "digest": digest_of(asdict(contents)), "written": time.time()}
             with self._files.open(self._at(name + KEYS), "wb") as target:  # last: a shard without it isn't there
-                target.write(keys.encode())
+                target.write(json.dumps(about).encode())
         except OSError:
             raise
         except Exception as error:
@@ -175,6 +179,18 @@ class RemoteStore(ShardStore):
         except DamagedShardError:
             self.put_aside(shard)
             raise self.lost(shard) from None
+
+    def verify(self, shard: str) -> bool:
+        """Fetch it all, and put it aside if it is damaged."""
+        trial = self._copies.folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            self._fetch(shard, trial)
+        except DamagedShardError:
+            self.put_aside(shard)
+            return False
+        finally:
+            trial.unlink(missing_ok=True)
+        return True
 
     def _fetch(self, shard: str, target: Path) -> None:
         try:

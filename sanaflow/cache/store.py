@@ -62,6 +62,14 @@ class Contents:
     size: int
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """A file's bytes, and when it was written, in seconds since 1970."""
+
+    size: int
+    written: float
+
+
 class DamagedShardError(Exception):
     """A file that is not what its name says."""
 
@@ -79,8 +87,8 @@ class ShardStore(ABC):
         """The shards there are now, sorted."""
 
     @abstractmethod
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file, damaged ones too."""
+    def files(self) -> dict[str, StoredFile]:
+        """Every shard, damaged ones too, by name."""
 
     @abstractmethod
     def contents(self, shard: str) -> Contents:
@@ -94,6 +102,10 @@ class ShardStore(ABC):
     @abstractmethod
     def is_whole(self, shard: str) -> bool:
         """Whether its bytes are still those it is named by, as far as this can be told without fetching it."""
+
+    @abstractmethod
+    def verify(self, shard: str) -> bool:
+        """Whether its bytes are still those it is named by; reads all of them. If not, it is put aside."""
 
     @abstractmethod
     def file(self, shard: str) -> Path:

@@ -27,9 +27,9 @@ def read_upright(data: bytes, *, at_least: tuple[int, int] | None = None) -> Ima
 
     Args:
         data: The file's bytes.
-        at_least: If the caller will reduce the picture to this (width, height), a JPEG may be decoded at 1/2, 1/4 or 1/8
-            of its size, never smaller than this: three to four times faster at 12 megapixels, and after the resize within
-            48 dB (PSNR) of a full decode, which `python -m benchmarks.latents` measures.
+        at_least: If the caller will reduce the picture to this (width, height), a JPEG may be decoded at 1/2, 1/4 or
+            1/8 of its size, never smaller than this: three to five times faster at 12 megapixels. What it changes is
+            measured by `python -m benchmarks.latents`.
 
     Raises:
         UnreadablePictureError: Not a picture, cut short, of numbers without a scale, or larger than Pillow thinks safe.

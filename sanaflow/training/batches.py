@@ -18,6 +18,9 @@ from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.training.randomness import generator
 
+AHEAD = 8
+"""Batches whose shards are fetched while earlier ones are trained on, where they are not on this machine."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -55,24 +58,33 @@ class Batches:
         )
         by_picture = captions.captions.groupby(["dataset", "id"])["key"].agg(sorted).to_dict()
         self._caption_keys = [by_picture[pair] for pair in zip(entries["dataset"], entries["id"], strict=True)]
-        self._unconditional = self._captions.text("", instructed=False)
+        self._unconditional = self._captions.key("", instructed=False)
+        self._chosen = lru_cache(2 * AHEAD)(self._choose)
 
     def __getitem__(self, number: int) -> Batch:
         """Batch `number`, counted over all epochs."""
+        positions, keys = self._chosen(number)
+        coming = [self._chosen(later) for later in range(number, number + AHEAD)]
+        self._latents.expect([position for positions, _ in coming for position in positions])
+        self._captions.expect([key for _, keys in coming for key in keys])
+        embeddings, mask = pad([self._captions.embedding(key) for key in keys])
+        return Batch(self._latents.batch(positions), embeddings, mask)
+
+    def _choose(self, number: int) -> tuple[list[int], list[str]]:
+        """The batch's positions in the latent cache's index, and the keys of their embeddings."""
         while self._ends[-1] <= number:
             self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
         epoch = bisect_right(self._ends, number) - 1
         positions = self._epoch(epoch)[number - self._ends[epoch]]
-        embeddings, mask = pad([self._caption(p, row, number) for row, p in enumerate(positions)])
-        return Batch(self._latents.batch(positions), embeddings, mask)
+        return positions, [self._caption(position, row, number) for row, position in enumerate(positions)]
 
-    def _caption(self, position: int, row: int, number: int) -> torch.Tensor:
+    def _caption(self, position: int, row: int, number: int) -> str:
         """One of the picture's captions or, as often as `caption_dropout_probability` says, the empty prompt."""
         draws = torch.rand(2, generator=generator(self._settings.seed, 0, number, f"caption of row {row}"))
         if draws[0] < self._settings.caption_dropout_probability:
             return self._unconditional
         keys = self._caption_keys[position]
-        return self._captions.embedding(keys[int(draws[1] * len(keys))])
+        return keys[int(draws[1] * len(keys))]
 
 
 def bucket_positions(entries: pd.DataFrame, *, seed: int, epoch: int) -> list[list[int]]:

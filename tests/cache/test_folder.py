@@ -38,7 +38,7 @@ def test_what_was_written_is_found_and_read_back(store):
     assert torch.equal(store.read(name)["latents"], numbers)
     header = store.contents(name)
     assert (header.keys, header.lengths, header.model) == (["a", "b"], [4, 4], "m")
-    assert header.size == (store.folder / name).stat().st_size == store.sizes()[name]
+    assert header.size == (store.folder / name).stat().st_size == store.files()[name].size
 
 
 def test_a_shard_is_named_by_its_content(tmp_path):

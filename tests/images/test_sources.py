@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from sanaflow.datasets import DatasetSettings
@@ -38,18 +36,6 @@ def folder(make_pictures):
 @pytest.fixture
 def files(folder) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def s3_url():
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    os.environ |= {"AWS_ACCESS_KEY_ID": "key-of-the-test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        del os.environ[name]
 
 
 @pytest.fixture
