@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sanaflow.cache.store import (
     DAMAGED,
@@ -14,6 +13,7 @@ from sanaflow.cache.store import (
     Claim,
     Contents,
     DamagedShardError,
+    MappedShard,
     ShardStore,
     StoredFile,
     read_contents,
@@ -21,9 +21,6 @@ from sanaflow.cache.store import (
 )
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 VERIFIED: dict[Path, tuple[int, ...]] = {}
 """Files whose checksum was right, and when each was changed last."""
@@ -40,7 +37,7 @@ class FolderStore(ShardStore):
         """
         super().__init__(str(folder))
         self.folder = folder
-        self._mapped: dict[str, dict[str, torch.Tensor]] = {}
+        self._mapped: dict[str, MappedShard] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,11 +92,12 @@ class FolderStore(ShardStore):
         self.check([shard])
         return self.folder / shard
 
-    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
-        """A shard's tensors, mapped once."""
-        if shard not in self._mapped:
-            self._mapped[shard] = super().read(shard)
-        return self._mapped[shard]
+    def read(self, shard: str) -> MappedShard:
+        """A shard, mapped once."""
+        mapped = self._mapped.get(shard)
+        if mapped is None:
+            mapped = self._mapped[shard] = super().read(shard)
+        return mapped
 
     def put_aside(self, shard: str) -> None:
         """Rename a damaged shard to `*.damaged`."""

@@ -13,15 +13,21 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 from sanaflow.cache.copies import Copies
-from sanaflow.cache.store import DAMAGED, ENDING, Contents, DamagedShardError, Location, ShardStore, StoredFile
+from sanaflow.cache.store import (
+    DAMAGED,
+    ENDING,
+    Contents,
+    DamagedShardError,
+    Location,
+    MappedShard,
+    ShardStore,
+    StoredFile,
+)
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 KEYS = ".keys"
 CONNECTIONS = 8
@@ -63,7 +69,7 @@ class RemoteStore(ShardStore):
         """
         super().__init__(address)
         self._files = files
-        self._mapped: dict[str, dict[str, torch.Tensor]] = {}
+        self._mapped: dict[str, MappedShard] = {}
         self._copies = Copies(here, limit, fetch=self._fetch, dropped=lambda shard: self._mapped.pop(shard, None))
         self._written: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(CONNECTIONS)
@@ -204,8 +210,8 @@ class RemoteStore(ShardStore):
         if file_digest(target) != Path(shard).stem:
             raise DamagedShardError
 
-    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
-        """A shard's tensors, mapped from a copy on this machine."""
+    def read(self, shard: str) -> MappedShard:
+        """A shard, mapped from a copy on this machine."""
         if shard not in self._mapped:
             self._mapped[shard] = super().read(shard)
         else:

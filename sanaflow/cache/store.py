@@ -14,9 +14,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sanaflow.digests import file_digest
@@ -68,6 +70,31 @@ class StoredFile:
 
     size: int
     written: float
+
+
+class MappedShard:
+    """A shard's tensors, by name."""
+
+    def __init__(self, tensors: dict[str, "torch.Tensor"]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> "torch.Tensor":
+        return self._tensors[name]
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Where each text's tokens begin, and where the last one's end."""
+        return self._tensors["offsets"].tolist()
+
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """The same memory, a row an entry or token, as integers of no meaning: NumPy copies rows with less overhead."""
+        import torch
+
+        flat = {
+            name: tensor.reshape(len(tensor), -1).view(torch.uint8).numpy() for name, tensor in self._tensors.items()
+        }
+        return {name: rows.view(np.int64) if rows.shape[1] % 8 == 0 else rows for name, rows in flat.items()}
 
 
 class DamagedShardError(Exception):
@@ -186,8 +213,8 @@ class ShardStore(ABC):
             try:
                 ones = [entries[key] for key in keys]
                 lengths = [len(one) for one in ones]
-                metadata = {"keys": json.dumps(keys), "lengths": json.dumps(lengths), "model": model}
-                save_file(pack(ones), temporary, metadata=metadata)
+                about = json.dumps({"keys": keys, "lengths": lengths, "model": model})
+                save_file(pack(ones), temporary, metadata={"sanaflow": about})  # one entry: several have no fixed order
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
                 name = f"{file_digest(temporary)}{ENDING}"
@@ -202,8 +229,8 @@ class ShardStore(ABC):
             self._contents[name] = contents
             return contents.size
 
-    def read(self, shard: str) -> dict[str, "torch.Tensor"]:
-        """A shard's tensors, memory-mapped: only what is looked at is read from disk.
+    def read(self, shard: str) -> MappedShard:
+        """A shard, memory-mapped: only what is looked at is read from disk.
 
         Raises:
             InputError: The shard is gone or damaged.
@@ -211,7 +238,7 @@ class ShardStore(ABC):
         file = self.file(shard)
         try:
             with safe_open(file, framework="pt") as opened:
-                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+                return MappedShard({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
         except (SafetensorError, OSError):
             self.renew_state()
             raise self.lost(shard) from None
@@ -254,10 +281,9 @@ def read_contents(file: BinaryIO) -> Contents:
         if length > 100_000_000:
             raise DamagedShardError
         header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", {})
+        about = json.loads(header.pop("__metadata__", {}).get("sanaflow", "{}"))
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        keys, lengths = (json.loads(metadata.get(name, "[]")) for name in ("keys", "lengths"))
-        return Contents(keys, lengths, metadata.get("model", ""), 8 + length + end)
+        return Contents(about.get("keys", []), about.get("lengths", []), about.get("model", ""), 8 + length + end)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError):
         raise DamagedShardError from None
 

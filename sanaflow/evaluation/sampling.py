@@ -10,7 +10,7 @@ from diffusers import SanaPipeline
 from PIL import Image
 
 from sanaflow.cache.index import CaptionCache
-from sanaflow.cache.reading import CaptionReader, pad
+from sanaflow.cache.reading import CaptionReader
 from sanaflow.config import ValidationSettings
 from sanaflow.evaluation.gallery import Gallery, gallery_of, save_picture
 from sanaflow.model.loading import load_drawing_pipeline, native_resolution
@@ -36,12 +36,12 @@ def draw_pictures(
         InputError: A prompt is not in the caption cache.
     """
     pictures: list[Image.Image] = []
-    negative = captions.text(negative_prompt, instructed=False)
+    negative = captions.key(negative_prompt, instructed=False)
     with progress_bar(total=len(prompts), desc=description, unit="picture") as progress:
         for i in range(0, len(prompts), batch_size):
             batch = prompts[i : i + batch_size]
-            texts = [captions.text(prompt, instructed=True) for prompt, _ in batch]
-            embeddings, mask = pad([*texts, *[negative] * len(batch)])
+            texts = [captions.key(prompt, instructed=True) for prompt, _ in batch]
+            embeddings, mask = captions.batch([*texts, *[negative] * len(batch)])
             embeddings, mask = embeddings.to(pipeline.device, torch.float32), mask.to(pipeline.device)
             with torch.inference_mode():
                 drawn = pipeline(

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from sanaflow.cache.index import CaptionCache, LatentCache
-from sanaflow.cache.reading import CaptionReader, LatentReader, pad
+from sanaflow.cache.reading import CaptionReader, LatentReader
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.training.randomness import generator
@@ -67,8 +67,7 @@ class Batches:
         coming = [self._chosen(later) for later in range(number, number + AHEAD)]
         self._latents.expect([position for positions, _ in coming for position in positions])
         self._captions.expect([key for _, keys in coming for key in keys])
-        embeddings, mask = pad([self._captions.embedding(key) for key in keys])
-        return Batch(self._latents.batch(positions), embeddings, mask)
+        return Batch(self._latents.batch(positions), *self._captions.batch(keys))
 
     def _choose(self, number: int) -> tuple[list[int], list[str]]:
         """The batch's positions in the latent cache's index, and the keys of their embeddings."""

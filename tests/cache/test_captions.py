@@ -3,7 +3,7 @@ import torch
 from diffusers import SanaPipeline
 
 from sanaflow.cache.captions import INSTRUCTION, Text, TextTokens
-from sanaflow.cache.reading import CaptionReader, pad
+from sanaflow.cache.reading import CaptionReader
 from sanaflow.config import CacheSettings
 from sanaflow.model.loading import load_tokenizer
 
@@ -96,8 +96,13 @@ def test_length_and_precision_are_part_of_the_key(table, encode_texts):
     assert shorter.texts["tokens"].max() == 5
 
 
-def test_padding_puts_zeros_and_a_mask_behind_shorter_texts():
-    embeddings, mask = pad([torch.ones(2, 3), torch.ones(4, 3)])
-    assert embeddings.shape == (2, 4, 3)
-    assert mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
-    assert embeddings[0].sum() == 6
+def test_a_batch_has_zeros_and_a_mask_behind_shorter_texts(table, encode_texts):
+    reader = CaptionReader(encode_texts(table, prompts=["a red apple on a table", ""]))
+    keys = [reader.key("", instructed=False), reader.key("a red apple on a table", instructed=True)]
+    long = reader.embedding(keys[1])
+    embeddings, mask = reader.batch(keys)
+    assert embeddings.shape == (2, *long.shape)
+    assert mask.tolist() == [[1] + [0] * (len(long) - 1), [1] * len(long)]
+    assert torch.equal(embeddings[1], long)
+    assert torch.equal(embeddings[0, :1], reader.embedding(keys[0]))
+    assert not embeddings[0, 1:].any()
