@@ -28,6 +28,10 @@ CODE = [file_digest(Path(file)) for file in (__file__, index.__file__)]
 INSTRUCTION = "\n".join(inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default)
 """Sana's complex human instruction in diffusers' spelling, since `SanaPipeline` draws the samples."""
 
+PORTION_ON_CPU = 4
+"""Where no batch size is set, a CPU encodes so many texts of a batch at once: they stay in its cache, which is a tenth
+faster than 32."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -80,6 +84,8 @@ class TextEncoder:
     def __init__(self, encoder: Gemma2Model, tokens: TextTokens, settings: CacheSettings) -> None:
         """Encode with `encoder`."""
         self._encoder, self._tokens, self._dtype = encoder, tokens, DTYPES[settings.text_encoder_dtype]
+        on_cpu = encoder.device.type == "cpu" and not settings.text_encoder_batch_size
+        self._portion = PORTION_ON_CPU if on_cpu else None
         self._prefixes: dict[int, tuple[torch.Tensor, DynamicCache]] = {}
 
     def __call__(self, texts: Sequence[Text]) -> list[torch.Tensor]:
@@ -88,6 +94,10 @@ class TextEncoder:
         Raises:
             ValueError: They don't.
         """
+        portion = self._portion or len(texts)
+        return [one for i in range(0, len(texts), portion) for one in self._encode(texts[i : i + portion])]
+
+    def _encode(self, texts: Sequence[Text]) -> list[torch.Tensor]:
         ids = [self._tokens.ids(text) for text in texts]
         [shared] = {self._tokens.shared(text, its_ids) for text, its_ids in zip(texts, ids, strict=True)}
         lengths = [len(its_ids) - shared for its_ids in ids]
