@@ -2,17 +2,18 @@
 
 from typing import Any, ClassVar
 
-from zenml.enums import ArtifactType
+from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
-from materializers.files import FileMaterializer
+from materializers.work import WorkMaterializer
 from sanaflow.cache.parts import CaptionWork
 
 
-class CaptionWorkMaterializer(FileMaterializer):
+class CaptionWorkMaterializer(WorkMaterializer):
     """Stores rows."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (CaptionWork,)
+    NOUN: ClassVar[str] = "texts"
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def save(self, data: CaptionWork) -> None:
@@ -33,5 +34,8 @@ class CaptionWorkMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: CaptionWork) -> dict[str, MetadataType]:
         """Counts."""
-        texts = len(data.keys)
-        return {"texts": texts, "to_encode": len(data.missing), "reused": texts - len(data.missing)}
+        return self.counts(len(data.keys), data.missing)
+
+    def save_visualizations(self, data: CaptionWork) -> dict[str, VisualizationType]:
+        """Counts, and what each worker has to do."""
+        return self.draw_counts(len(data.keys), data.missing)

@@ -43,5 +43,9 @@ class EncodedPartMaterializer(FileMaterializer):
         return found
 
     def save_visualizations(self, data: EncodedPart) -> dict[str, VisualizationType]:
-        """The preview, if pictures were encoded."""
-        return self.draw_picture("preview.png", data.preview) if data.preview is not None else {}
+        """How many and how fast, and the preview, if pictures were encoded."""
+        text = f"# {data.encoded:,} encoded, {len(data.failed):,} failed\n"
+        if data.seconds:
+            text += f"\n{data.encoded / data.seconds:,.1f} a second, {data.bytes / 2**20:,.2f} MiB written\n"
+        drawn = self.draw_text("part.md", text)
+        return drawn | (self.draw_picture("preview.png", data.preview) if data.preview is not None else {})

@@ -2,17 +2,18 @@
 
 from typing import Any, ClassVar
 
-from zenml.enums import ArtifactType
+from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
-from materializers.files import FileMaterializer
+from materializers.work import WorkMaterializer
 from sanaflow.cache.parts import LatentWork
 
 
-class LatentWorkMaterializer(FileMaterializer):
+class LatentWorkMaterializer(WorkMaterializer):
     """Stores rows."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (LatentWork,)
+    NOUN: ClassVar[str] = "latents"
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def save(self, data: LatentWork) -> None:
@@ -30,5 +31,8 @@ class LatentWorkMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: LatentWork) -> dict[str, MetadataType]:
         """Counts."""
-        latents = data.crops["key"].nunique()
-        return {"latents": latents, "to_encode": len(data.missing), "reused": latents - len(data.missing)}
+        return self.counts(data.crops["key"].nunique(), data.missing)
+
+    def save_visualizations(self, data: LatentWork) -> dict[str, VisualizationType]:
+        """Counts, and what each worker has to do."""
+        return self.draw_counts(data.crops["key"].nunique(), data.missing)

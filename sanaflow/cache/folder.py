@@ -1,11 +1,13 @@
 """Shards in a folder of this machine, or one that is mounted: mapped into memory where they lie."""
 
 import contextlib
+import errno
 import fcntl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sanaflow.cache.store import (
     DAMAGED,
@@ -126,8 +128,11 @@ class FolderStore(ShardStore):
     def renew_state(self) -> None:
         """Make every index made before look outdated."""
         temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
-        temporary.write_text(uuid.uuid4().hex)
-        temporary.replace(self.folder / "state")
+        try:
+            temporary.write_text(uuid.uuid4().hex)
+            temporary.replace(self.folder / "state")
+        except OSError as error:
+            raise self._not_written(error) from None
 
     def _workplace(self) -> Path:
         return self.folder
@@ -139,21 +144,33 @@ class FolderStore(ShardStore):
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keep other writers out for a moment."""
-        with (self.folder / "lock").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with self._opened("lock") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: an entry may then be there twice
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _opened(self, name: str) -> BinaryIO:
+        try:
+            return (self.folder / name).open("ab")
+        except OSError as error:
+            raise self._not_written(error) from None
+
+    def _not_written(self, error: OSError) -> InputError:
+        return InputError(
+            f"can't write to '{self.folder}' ({error.strerror}): free some space or change its permissions"
+        )
 
     @contextmanager
     def claims(self) -> Iterator[Claim]:
         """Locks on single bytes of one file: nothing is left behind, and what a killed process held is free at once."""
-        with (self.folder / "claims").open("ab") as file:
+        with self._opened("claims") as file:
 
             def claim(key: str, wait: bool) -> bool:
                 byte = int(key[:15], 16)  # a key is a sha256
                 try:
                     fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
-                except BlockingIOError:
-                    return False
+                except OSError as error:  # a file system without locks leaves all to everyone
+                    return error.errno not in (errno.EAGAIN, errno.EACCES)
                 return True
 
             yield claim

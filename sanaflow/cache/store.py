@@ -27,8 +27,9 @@ from sanaflow.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-SHARD_BYTES = 64 * 2**20
+SHARD_BYTES = 32 * 2**20
 """When a shard is written: a killed encoder loses at most this much, and no more waits in memory."""
+ATTEMPTS = 3
 STALE_SECONDS = 24 * 3600
 ENDING, DAMAGED = ".safetensors", ".damaged"
 Pack = Callable[[list["torch.Tensor"]], dict[str, "torch.Tensor"]]
@@ -235,13 +236,15 @@ class ShardStore(ABC):
         Raises:
             InputError: The shard is gone or damaged.
         """
-        file = self.file(shard)
-        try:
-            with safe_open(file, framework="pt") as opened:
-                return MappedShard({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError):
-            self.renew_state()
-            raise self.lost(shard) from None
+        for _ in range(ATTEMPTS):
+            file = self.file(shard)
+            try:
+                with safe_open(file, framework="pt") as opened:
+                    return MappedShard({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+            except (SafetensorError, OSError):  # another process has just put it aside, or dropped this copy
+                continue
+        self.renew_state()
+        raise self.lost(shard)
 
     def check(self, shards: Iterable[str]) -> None:
         """See that shards are there and whole, before work begins that needs them.
@@ -291,6 +294,6 @@ def read_contents(file: BinaryIO) -> Contents:
 def remove_leftovers(folder: Path) -> None:
     """Delete unfinished files of processes that were killed long ago."""
     for left in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()

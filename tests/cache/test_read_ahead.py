@@ -13,18 +13,28 @@ def test_batches_come_in_order_with_what_was_read():
     assert got == [("a", [1, 2], [-1, -2]), ("b", [3], [-3]), ("c", [4, 5], [-4, -5])]
 
 
-def test_reading_goes_on_while_the_caller_works_but_only_so_far_ahead(monkeypatch):
-    monkeypatch.setattr(module, "READ_AHEAD_BYTES", 300)
+def read_while_the_caller_works(size) -> list[int]:
+    """What is read of a hundred batches of one while the caller has only asked for the first."""
     read = []
-    batches = (("", [number]) for number in range(100))
-    coming = read_ahead(batches, read.append, size_of=lambda row: 100)
+    coming = read_ahead((("", [number]) for number in range(100)), read.append, size_of=lambda row: size)
     next(coming)
-    until = time.monotonic() + 10
-    while len(read) < 3 and time.monotonic() < until:
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.1)
-    assert sorted(read) == [0, 1, 2]
+    seen = sorted(read)
     coming.close()
+    return seen
+
+
+def test_reading_goes_on_while_the_caller_works_but_only_so_many_rows_ahead(monkeypatch):
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    assert read_while_the_caller_works(1) == [0, 1, 2, 3, 4, 5, 6], "two rows a thread, and a batch"
+
+
+def test_reading_goes_on_while_the_caller_works_but_only_so_many_bytes_ahead(monkeypatch):
+    monkeypatch.setattr(module, "READ_AHEAD_BYTES", 300)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    assert read_while_the_caller_works(100) == [0, 1, 2]
 
 
 def test_an_error_is_raised_where_its_batch_is_wanted_and_ends_the_reading():

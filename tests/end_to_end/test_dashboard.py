@@ -12,7 +12,10 @@ from pipelines.finetune import finetune
 from tests.environment import PROJECT
 
 CHROMIUM = shutil.which("chromium")
-TEXT_ONLY = {"base_model", "tuned_model", "hub_release"}
+TEXT_ONLY = {
+    *("base_model", "tuned_model", "hub_release"),
+    *("latent_work", "caption_work", "encoded_captions"),
+}
 
 
 @pytest.fixture
