@@ -7,18 +7,19 @@ import torch
 from sanaflow.cache.index import OUTLIER, LatentStatistics
 from sanaflow.cache.store import ShardStore
 
-SAMPLE, SHARDS = 512, 8
+SAMPLE, SAMPLE_BYTES = 512, 64 * 2**20
 
 
 def latent_statistics(entries: pd.DataFrame, store: ShardStore) -> LatentStatistics:
-    """Look at up to `SAMPLE` latents, from few shards, as each may have to be fetched first.
+    """Look at up to `SAMPLE` latents, out of shards of `SAMPLE_BYTES` together, as each may have to be fetched first.
 
     Args:
         entries: `LatentCache.entries`.
         store: Where they are.
     """
-    shards = entries["shard"].drop_duplicates()
-    near = entries[entries["shard"].isin(shards.iloc[_evenly(len(shards), SHARDS)])]
+    shards = sorted(set(entries["shard"]))  # by their checksums: at random
+    before = np.cumsum([0, *(store.contents(shard).size for shard in shards)])[:-1]
+    near = entries[entries["shard"].isin(np.array(shards)[before < SAMPLE_BYTES])]
     sample = near.iloc[_evenly(len(near), SAMPLE)].sort_values("shard")
     means, squares = [], []
     for shard, rows in sample.groupby("shard"):
