@@ -43,9 +43,12 @@ def shard_store(name: str, artifact_store: BaseArtifactStore | None = None) -> S
 def _limit_gib() -> float:
     text = os.environ.get("SANAFLOW_SHARD_CACHE_GIB", str(LIMIT_GIB))
     try:
-        return float(text)
+        limit = float(text)
     except ValueError:
-        raise InputError(f"SANAFLOW_SHARD_CACHE_GIB is '{text}': set it to a number") from None
+        limit = 0.0
+    if not 0 < limit < float("inf"):
+        raise InputError(f"SANAFLOW_SHARD_CACHE_GIB is '{text}': set it to a number of GiB above 0")
+    return limit
 
 
 class _FreshListing:

@@ -87,18 +87,21 @@ def prune(delete: bool, min_age_hours: float) -> None:
         size = f"{len(files):,} files, {sum(files.values()) / 2**20:,.1f} MiB"
         for name in files if delete else ():
             shards.remove(name)
+        if files and delete:
+            shards.renew_state()  # a run that is under way, or failed, may have counted on them
         print(f"{kind}: {size} {'removed' if delete else 'would go: add --delete'}")
 
 
 def _owners(kind: str) -> pd.DataFrame:
-    """`key`, `dataset` and `shard` of all that artifact versions in the active store refer to."""
-    active = Client().active_stack.artifact_store
+    """`key`, `dataset` and `shard` of all that artifact versions in the active store refer to, in every project."""
+    client = Client()
+    place = client.active_stack.artifact_store.path.rstrip("/")
     frames = [pd.DataFrame(columns=["key", "dataset", "shard"])]
-    for version in depaginate(Client().list_artifact_versions, artifact=f"{kind[:-1]}_cache"):
-        if version.artifact_store_id != active.id:
-            continue
-        with suppress(InputError):  # its files are gone: nothing can use it any more
-            frames.append(_references(kind, version.uri))
+    for project in depaginate(client.list_projects):
+        for version in depaginate(client.list_artifact_versions, artifact=f"{kind[:-1]}_cache", project=project.id):
+            if version.uri.startswith(f"{place}/"):  # by its place: two components may share one
+                with suppress(InputError):  # its files are gone: nothing can use it any more
+                    frames.append(_references(kind, version.uri))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -75,7 +75,7 @@ class CacheSettings(Section):
     """Encode the pictures of a batch one by one: less memory."""
     text_encoder_batch_size: PositiveInt | None = None
     """Texts encoded at once; null for 32. Halved where memory runs out."""
-    tokenizer_max_length: PositiveInt = 300
+    tokenizer_max_length: int = Field(default=300, ge=2)
     """Tokens kept of a caption, as `SanaPipeline` counts them (its `max_sequence_length`)."""
     encode_workers: int = Field(default=1, ge=1, le=64)
     """Steps that share the encoding of pictures, and as many for captions, each on a pod of its own where the stack

@@ -20,7 +20,7 @@ from sanaflow.model.loading import DTYPES, default_device, load_text_encoder, lo
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
 
-BATCH_SIZE = 32
+BATCH_SIZE, TOKENIZED_AT_ONCE = 32, 10_000
 MISSING_COLUMNS = ["key", "text", "instructed", "shared", "tokens"]
 
 
@@ -83,10 +83,12 @@ def _split(missing: dict[str, Text], model: ModelReference, settings: CacheSetti
     rows = []
     if missing:
         tokens = TextTokens(load_tokenizer(model), settings.tokenizer_max_length)
-        for key, text in missing.items():
-            ids = tokens.ids(text)
-            shared = tokens.shared(text, ids)
-            rows.append((key, text.text, text.instructed, shared, len(ids) - shared))
+        everything = list(missing.items())
+        for i in range(0, len(everything), TOKENIZED_AT_ONCE):
+            some = everything[i : i + TOKENIZED_AT_ONCE]
+            for (key, text), ids in zip(some, tokens.ids([text for _, text in some]), strict=True):
+                shared = tokens.shared(text, ids)
+                rows.append((key, text.text, text.instructed, shared, len(ids) - shared))
     frame = pd.DataFrame(rows, columns=MISSING_COLUMNS).sort_values(["shared", "tokens", "key"], ignore_index=True)
     batch = frame.groupby("shared").cumcount() // (settings.text_encoder_batch_size or BATCH_SIZE)
     frame = frame.assign(shape="", batch=[f"{s} {b}" for s, b in zip(frame["shared"], batch, strict=True)])

@@ -20,10 +20,11 @@ from sanaflow.cache import index
 from sanaflow.cache.index import normalise
 from sanaflow.config import CacheSettings
 from sanaflow.digests import digest_of, file_digest
+from sanaflow.model import loading
 from sanaflow.model.loading import DTYPES
 from sanaflow.model.reference import ModelReference
 
-CODE = [file_digest(Path(file)) for file in (__file__, index.__file__)]
+CODE = [file_digest(Path(file)) for file in (__file__, index.__file__, loading.__file__)]
 """Part of every key: changed code never gets embeddings that other code made."""
 INSTRUCTION = "\n".join(inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default)
 """Sana's complex human instruction in diffusers' spelling, since `SanaPipeline` draws the samples."""
@@ -61,12 +62,16 @@ class TextTokens:
         self.first_kept = len(self.instruction) - 1
         """Position of a caption's first token: the instruction's last space merges with the caption's first word."""
 
-    def ids(self, text: Text) -> list[int]:
-        """Token ids."""
-        if not text.instructed:
-            return self._tokenizer(normalise(text.text), truncation=True, max_length=self._max_length)["input_ids"]
-        longest = len(self.instruction) + self._max_length - 2
-        return self._tokenizer(INSTRUCTION + normalise(text.text), truncation=True, max_length=longest)["input_ids"]
+    def ids(self, texts: Sequence[Text]) -> list[list[int]]:
+        """Token ids of each."""
+        found: dict[Text, list[int]] = {}
+        longest = {True: len(self.instruction) + self._max_length - 2, False: self._max_length}
+        for instructed, front in ((True, INSTRUCTION), (False, "")):
+            if ours := [text for text in texts if text.instructed == instructed]:
+                whole = [front + normalise(text.text) for text in ours]  # in one call: it uses all cores
+                ids = self._tokenizer(whole, truncation=True, max_length=longest[instructed])["input_ids"]
+                found |= dict(zip(ours, ids, strict=True))
+        return [found[text] for text in texts]
 
     def shared(self, text: Text, ids: list[int]) -> int:
         """How many tokens at the front are the instruction's own. None of those that are kept, but for the first."""
@@ -98,7 +103,7 @@ class TextEncoder:
         return [one for i in range(0, len(texts), portion) for one in self._encode(texts[i : i + portion])]
 
     def _encode(self, texts: Sequence[Text]) -> list[torch.Tensor]:
-        ids = [self._tokens.ids(text) for text in texts]
+        ids = self._tokens.ids(texts)
         [shared] = {self._tokens.shared(text, its_ids) for text, its_ids in zip(texts, ids, strict=True)}
         lengths = [len(its_ids) - shared for its_ids in ids]
         padded = torch.zeros(len(ids), max(lengths), dtype=torch.long)

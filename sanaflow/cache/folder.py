@@ -46,7 +46,7 @@ class FolderStore(ShardStore):
             raise InputError(f"can't make the folder '{folder}' ({error.strerror}): change its permissions") from None
         remove_leftovers(folder)
 
-    def names(self) -> list[str]:
+    def names(self, *, age: float = 0.0) -> list[str]:
         """The shards there are now, sorted."""
         return sorted(path.name for path in self.folder.glob(f"*{ENDING}"))
 
@@ -74,11 +74,16 @@ class FolderStore(ShardStore):
     def is_whole(self, shard: str) -> bool:
         """Whether its bytes are still those it is named by; read once a process, and again if the file has changed."""
         path = self.folder / shard
-        seen = _stamp(path)
-        if VERIFIED.get(path) != seen:
-            if file_digest(path) != path.stem:
-                return False
-            VERIFIED[path] = seen
+        try:
+            seen = _stamp(path)
+            if VERIFIED.get(path) != seen:
+                if file_digest(path) != path.stem:
+                    return False
+                VERIFIED[path] = seen
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InputError(f"can't read the cache file '{path}' ({error.strerror}): try again") from None
         return True
 
     def verify(self, shard: str) -> bool:
@@ -102,19 +107,27 @@ class FolderStore(ShardStore):
         return mapped
 
     def put_aside(self, shard: str) -> None:
-        """Rename a damaged shard to `*.damaged`."""
+        """Rename a damaged shard to `*.damaged`, unless it was encoded again meanwhile: to the same name."""
         self._forget(shard)
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / shard).replace((self.folder / shard).with_suffix(DAMAGED))
-            self.renew_state()
+        try:
+            if not self.is_whole(shard):
+                (self.folder / shard).replace((self.folder / shard).with_suffix(DAMAGED))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._not_written(error) from None
+        self.renew_state()
 
     def remove(self, name: str) -> None:
         """Delete a file."""
         self._forget(name)
-        (self.folder / name).unlink(missing_ok=True)
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._not_written(error) from None
 
     def _forget(self, shard: str) -> None:
-        self._contents.pop(shard, None)
+        super()._forget(shard)
         self._mapped.pop(shard, None)
 
     def state(self) -> str:
@@ -132,6 +145,8 @@ class FolderStore(ShardStore):
             temporary.write_text(uuid.uuid4().hex)
             temporary.replace(self.folder / "state")
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise self._not_written(error) from None
 
     def _workplace(self) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from sanaflow.cache.store import ENDING, ShardStore
+from sanaflow.cache.store import ENDING, DamagedShardError, ShardStore
 
 NOBODY = "(no artifact)"
 USAGE_COLUMNS = ["model", "dataset", "entries", "bytes"]
@@ -22,7 +22,10 @@ def usage(store: ShardStore, owners: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for shard in store.names():
-        contents = store.contents(shard)
+        try:
+            contents = store.contents(shard)
+        except (DamagedShardError, FileNotFoundError):  # `verify` sees to it
+            continue
         each = contents.size / max(1, sum(contents.lengths))
         rows += [
             (contents.model, key, length * each) for key, length in zip(contents.keys, contents.lengths, strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
 
 from sanaflow.buckets.plan import BucketPlan
@@ -117,7 +118,7 @@ def _encode_missing(
     with torch.inference_mode(), encoder.progress:
         encode_claimed(shards_of(missing, size_of=latent_bytes, limit=SHARD_BYTES), store, encoder.encode)
         seconds = time.perf_counter() - began
-        preview = _preview(encoder.shown, vae) if encoder.shown else None
+        preview = _preview(encoder.shown, vae)
     return EncodedPart(encoder.encoded, encoder.failed(), seconds, encoder.written, preview)
 
 
@@ -179,6 +180,13 @@ class _Encoder:
         except UnreadablePictureError as error:
             self._reasons[row.key] = str(error)
             return None
+        except FileNotFoundError:
+            raise InputError(
+                f"the picture '{uri}' is not here: run again, to look anew; a step that runs on another machine needs "
+                "the pictures mounted at the same path"
+            ) from None
+        except MemoryError:
+            raise InputError(f"the picture '{uri}' needs more memory to be decoded than there is: reduce it") from None
         except (OSError, ChangedPictureError) as error:
             raise InputError(f"the picture '{uri}' can't be read any more ({error}): run again, to look anew") from None
 
@@ -238,9 +246,17 @@ def _pixel_bytes(row: Any) -> int:
     return 3 * row.width * row.height
 
 
-def _preview(shown: list[tuple[Image.Image, torch.Tensor]], vae: Any) -> Image.Image:
-    """Originals in the upper row, decoded latents in the lower."""
+def _preview(shown: list[tuple[Image.Image, torch.Tensor]], vae: Any) -> Image.Image | None:
+    """Originals in the upper row, decoded latents in the lower; None if there are none, or decoding takes too much."""
+    if not shown:
+        return None
     originals = [picture for picture, _ in shown]
-    decoded = [decode_latents(vae, latent) for _, latent in shown]
+    try:
+        decoded = [decode_latents(vae, latent) for _, latent in shown]
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        print("no sheet of decoded latents: decoding takes more memory than encoding, and there is too little")
+        return None
     labels = ["original"] * len(originals) + ["from its latents"] * len(decoded)
     return contact_sheet([*originals, *decoded], labels, columns=len(shown))

@@ -12,10 +12,11 @@ from PIL import Image
 from sanaflow.config import CacheSettings
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.images import decode
+from sanaflow.model import loading
 from sanaflow.model.loading import DTYPES, load_vae
 from sanaflow.model.reference import ModelReference
 
-CODE = [file_digest(Path(file)) for file in (__file__, decode.__file__)]
+CODE = [file_digest(Path(file)) for file in (__file__, decode.__file__, loading.__file__)]
 """Part of every key: changed code never gets latents that other code made."""
 GEOMETRY = ["id", "width", "height", "resize_width", "resize_height", "left", "top"]
 BATCH_PIXELS = 4 * 2**20

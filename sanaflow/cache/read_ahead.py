@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 READ_AHEAD_BYTES = 256 * 2**20
-"""Of decoded, cropped pictures. Each thread holds one undecoded picture more."""
+"""Of decoded, cropped pictures, or two batches. Each thread holds one whole decoded picture more."""
+MOST_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,20 @@ def read_ahead(
         read: What takes time.
         size_of: Bytes that a row's result will take.
     """
-    threads = len(os.sched_getaffinity(0))
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[_Batch] = deque()
 
         def full(rows: int, size: int) -> bool:
+            if len(waiting) < 2:  # so that one is read while the caller works on the other
+                return False
             ahead = sum(len(batch.rows) for batch in waiting)
             return ahead >= rows + 2 * threads or sum(batch.size for batch in waiting) + size > READ_AHEAD_BYTES
 
         try:
             for label, rows in batches:
                 size = sum(map(size_of, rows))
-                while waiting and full(len(rows), size):
+                while full(len(rows), size):
                     yield _wait_for(waiting.popleft())
                 waiting.append(_Batch(label, rows, [pool.submit(read, row) for row in rows], size))
             while waiting:

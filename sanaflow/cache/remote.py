@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -72,51 +72,64 @@ class RemoteStore(ShardStore):
         self._mapped: dict[str, MappedShard] = {}
         self._copies = Copies(here, limit, fetch=self._fetch, dropped=lambda shard: self._mapped.pop(shard, None))
         self._written: dict[str, float] = {}
+        self._listed: tuple[float, set[str]] = (-1e9, set())
         self._pool = ThreadPoolExecutor(CONNECTIONS)
 
-    def names(self) -> list[str]:
-        """The shards there are now, sorted."""
-        listed = set(self._list())
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Whatever goes wrong there as one line: each object store has errors of its own."""
+        try:
+            yield
+        except (FileNotFoundError, InputError, DamagedShardError):
+            raise
+        except Exception as error:
+            raise InputError(f"can't use '{self.place}' ({error}): try again") from None
+
+    def names(self, *, age: float = 0.0) -> list[str]:
+        """The shards there are, or were at most `age` seconds ago, sorted."""
+        if time.monotonic() - self._listed[0] > age:
+            self._listed = time.monotonic(), set(self._list())
+        listed = self._listed[1]
         return sorted(name for name in listed if name.endswith(ENDING) and f"{name}{KEYS}" in listed)
 
     def files(self) -> dict[str, StoredFile]:
-        """Every shard, damaged ones too, by name; one that is damaged or has no keys counts as old."""
+        """Every shard, damaged ones too, by name; a damaged one counts as old."""
         listed = sorted(name for name in self._list() if name.endswith((ENDING, DAMAGED)))
         self.find(())
-        sizes = self._pool.map(lambda name: self._files.size(self._at(name)) or 0, listed)
+        with self._asking():
+            sizes = list(self._pool.map(lambda name: self._files.size(self._at(name)) or 0, listed))
         return {name: StoredFile(size, self._written.get(name, 0.0)) for name, size in zip(listed, sizes, strict=True)}
 
     def _list(self) -> list[str]:
-        try:
+        with self._asking(), contextlib.suppress(FileNotFoundError):
             return list(self._files.listdir(self.place))
-        except FileNotFoundError:
-            return []
-        except Exception as error:  # each object store has errors of its own
-            raise InputError(f"can't list '{self.place}' ({error}): try again") from None
+        return []
 
     def _at(self, name: str) -> str:
         return f"{self.place}/{name}"
 
-    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+    def find(self, keys: Iterable[str], *, age: float = 0.0) -> dict[str, Location]:
         """Where those of `keys` lie that are here; keys not seen before are read over several connections."""
-        new = [name for name in self.names() if name not in self._contents]
+        new = [name for name in self.names(age=age) if name not in self._contents]
         for name, contents in zip(new, self._pool.map(self._read_keys, new), strict=True):
             if contents:
                 self._contents[name] = contents
-        return super().find(keys)
+        return super().find(keys, age=age)
 
     def _read_keys(self, shard: str) -> Contents | None:
+        """What the file of keys says; None if it is damaged, or the shard is not as long as it says."""
         try:
-            with self._files.open(self._at(shard + KEYS), "rb") as file:
-                text = json.loads(file.read())
+            with self._asking(), self._files.open(self._at(shard + KEYS), "rb") as file:
+                data = file.read()
+            text = json.loads(data)
             contents = Contents(**text["contents"])
             self._written[shard] = float(text["written"])
-            if digest_of(text["contents"]) == text["digest"] and self._files.size(self._at(shard)) == contents.size:
+            with self._asking():
+                size = self._files.size(self._at(shard))
+            if digest_of(text["contents"]) == text["digest"] and size in (contents.size, None):  # None: it can't tell
                 return contents
         except (FileNotFoundError, ValueError, TypeError, KeyError):  # torn, or another process has put it aside
             pass
-        except Exception as error:
-            raise InputError(f"can't read '{self._at(shard)}' ({error}): try again") from None
         return None
 
     def contents(self, shard: str) -> Contents:
@@ -137,49 +150,58 @@ class RemoteStore(ShardStore):
 
     def put_aside(self, shard: str) -> None:
         """Rename a damaged shard to `*.damaged`, and forget its keys."""
-        self._contents.pop(shard, None)
-        self.remove(shard + KEYS)
-        with contextlib.suppress(FileNotFoundError):
-            self._files.rename(self._at(shard), self._at(shard.removesuffix(ENDING) + DAMAGED), overwrite=True)
+        self._forget(shard)
+        with self._asking(), contextlib.suppress(FileNotFoundError):
+            if self._files.exists(self._at(shard)):
+                self._files.rename(self._at(shard), self._at(shard.removesuffix(ENDING) + DAMAGED), overwrite=True)
+        self.remove(shard)
         self.renew_state()
 
     def remove(self, name: str) -> None:
         """Delete a file, and the keys beside a shard."""
-        self._contents.pop(name, None)
-        for path in (self._at(name + KEYS), self._at(name)):
-            with contextlib.suppress(FileNotFoundError):
+        self._forget(name)
+        for path in (self._at(name), self._at(name + KEYS)):
+            with self._asking(), contextlib.suppress(FileNotFoundError):
                 if self._files.exists(path):
                     self._files.remove(path)
 
+    def _forget(self, shard: str) -> None:
+        super()._forget(shard)
+        self._listed = -1e9, set()
+
     def state(self) -> str:
         """Changes when an index made before may not hold any more."""
-        if not self._files.exists(self._at("state")):
-            self.renew_state()
-        with self._files.open(self._at("state"), "rb") as file:
-            return file.read().decode()
+        with self._asking():
+            if not self._files.exists(self._at("state")):
+                self.renew_state()
+            with self._files.open(self._at("state"), "rb") as file:
+                return file.read().decode()
 
     def renew_state(self) -> None:
         """Make every index made before look outdated."""
-        with self._files.open(self._at("state"), "wb") as file:
+        with self._asking(), self._files.open(self._at("state"), "wb") as file:
             file.write(uuid.uuid4().hex.encode())
 
     def _workplace(self) -> Path:
         return self._copies.folder
 
     def _take_in(self, file: Path, name: str, contents: Contents) -> None:
+        written = time.time()
+        about = {"contents": asdict(contents), "digest": digest_of(asdict(contents)), "written": written}
         try:
+            with self._files.open(self._at(name + KEYS), "wb") as target:  # first: alone they mean nothing
+                target.write(json.dumps(about).encode())
             with file.open("rb") as source, self._files.open(self._at(name), "wb") as target:
                 shutil.copyfileobj(source, target, 2**20)
-            about = {"contents": asdict(contents), "digest": digest_of(asdict(contents)), "written": time.time()}
-            with self._files.open(self._at(name + KEYS), "wb") as target:  # last: a shard without it isn't there
-                target.write(json.dumps(about).encode())
         except OSError:
             raise
         except Exception as error:
             raise OSError(str(error)) from None
+        self._written[name] = written
+        self._listed[1].update({name, name + KEYS})
 
     def file(self, shard: str) -> Path:
-        """A copy on this machine, its checksum verified as it comes."""
+        """A copy on this machine, its checksum verified."""
         try:
             return self._copies.get(shard, self.contents(shard).size)
         except DamagedShardError:
@@ -191,31 +213,27 @@ class RemoteStore(ShardStore):
         trial = self._copies.folder / f".{uuid.uuid4().hex}.tmp"
         try:
             self._fetch(shard, trial)
-        except DamagedShardError:
-            self.put_aside(shard)
-            return False
+            whole = file_digest(trial) == Path(shard).stem
         finally:
             trial.unlink(missing_ok=True)
-        return True
+        if not whole:
+            self.put_aside(shard)
+        return whole
 
     def _fetch(self, shard: str, target: Path) -> None:
         try:
-            with self._files.open(self._at(shard), "rb") as source, target.open("wb") as file:
+            with self._asking(), self._files.open(self._at(shard), "rb") as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, 2**20)
         except FileNotFoundError:
             self.renew_state()
             raise self.lost(shard) from None
-        except Exception as error:
-            raise InputError(f"can't fetch '{self._at(shard)}' to '{target.parent}' ({error}): try again") from None
-        if file_digest(target) != Path(shard).stem:
-            raise DamagedShardError
 
     def read(self, shard: str) -> MappedShard:
         """A shard, mapped from a copy on this machine."""
         if shard not in self._mapped:
             self._mapped[shard] = super().read(shard)
         else:
-            self._copies.get(shard, self.contents(shard).size)  # it was read just now: others go first
+            self.file(shard)  # it was read just now: others go first
         return self._mapped[shard]
 
     def expect(self, shards: Iterable[str]) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SHARD_BYTES = 32 * 2**20
 """When a shard is written: a killed encoder loses at most this much, and no more waits in memory."""
 ATTEMPTS = 3
+LISTING_SECONDS = 10.0
+"""While encoding: what another process has added since is at worst encoded once more."""
 STALE_SECONDS = 24 * 3600
 ENDING, DAMAGED = ".safetensors", ".damaged"
 Pack = Callable[[list["torch.Tensor"]], dict[str, "torch.Tensor"]]
@@ -109,10 +111,12 @@ class ShardStore(ABC):
         self.place = place
         """Folder or address, for messages."""
         self._contents: dict[str, Contents] = {}
+        self._index: dict[str, Location] = {}
+        self._indexed: set[str] = set()
 
     @abstractmethod
-    def names(self) -> list[str]:
-        """The shards there are now, sorted."""
+    def names(self, *, age: float = 0.0) -> list[str]:
+        """The shards there are, sorted; see `find` for `age`."""
 
     @abstractmethod
     def files(self) -> dict[str, StoredFile]:
@@ -177,25 +181,55 @@ class ShardStore(ABC):
         """A function that claims work, so that no two processes do it at once, where the place can; until the end."""
         yield lambda key, wait: True
 
-    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+    def find(self, keys: Iterable[str], *, age: float = 0.0) -> dict[str, Location]:
         """Where those of `keys` lie that are here. A shard that is torn or damaged is put aside.
+
+        Args:
+            keys: What is wanted.
+            age: Seconds that a listing of what is there may be old, where listing takes time.
 
         Raises:
             InputError: The store can't be read.
         """
-        wanted, found = set(keys), {}
-        for shard in self.names():
+        self._index_shards(age)
+        wanted = {key: self._index[key] for key in keys if key in self._index}
+        damaged = [
+            shard for shard in sorted({place.shard for place in wanted.values()}) if not self._still_whole(shard)
+        ]
+        if not damaged:
+            return wanted
+        for shard in damaged:
+            self.put_aside(shard)
+        return self.find(keys, age=age)  # another shard may hold some of it, too
+
+    def _index_shards(self, age: float) -> None:
+        """Look at shards that came or went since the last time."""
+        names = self.names(age=age)
+        if self._indexed - set(names):
+            self._indexed, self._index = set(), {}
+        for shard in names:
+            if shard in self._indexed:
+                continue
             try:
-                rows = {key: row for row, key in enumerate(self.contents(shard).keys) if key in wanted}
-                if rows and not self.is_whole(shard):
-                    raise DamagedShardError
+                for row, key in enumerate(self.contents(shard).keys):
+                    self._index.setdefault(key, Location(shard, row))
+                self._indexed.add(shard)
             except DamagedShardError:
                 self.put_aside(shard)
-                continue
             except FileNotFoundError:  # another process has just put it aside
                 continue
-            found.update({key: Location(shard, row) for key, row in rows.items()})
-        return found
+
+    def _still_whole(self, shard: str) -> bool:
+        try:
+            return self.is_whole(shard)
+        except FileNotFoundError:
+            return False
+
+    def _forget(self, shard: str) -> None:
+        """Forget what was known of a shard that is to go."""
+        self._contents.pop(shard, None)
+        if shard in self._indexed:
+            self._indexed, self._index = set(), {}
 
     def write(self, entries: Mapping[str, "torch.Tensor"], pack: Pack, *, model: str) -> int:
         """Add a shard of those entries that nobody has added meanwhile, and return its size in bytes.
@@ -206,7 +240,7 @@ class ShardStore(ABC):
         from safetensors.torch import save_file  # here: a run that has nothing to encode needs no torch
 
         with self.writing():
-            there = self.find(entries)
+            there = self.find(entries, age=LISTING_SECONDS)
             keys = [key for key in entries if key not in there]
             if not keys:
                 return 0
@@ -226,7 +260,8 @@ class ShardStore(ABC):
                     f"can't write to '{self.place}' ({error}): free some space or change its permissions"
                 ) from None
             finally:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
             self._contents[name] = contents
             return contents.size
 
@@ -241,9 +276,14 @@ class ShardStore(ABC):
             try:
                 with safe_open(file, framework="pt") as opened:
                     return MappedShard({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-            except (SafetensorError, OSError):  # another process has just put it aside, or dropped this copy
+            except (
+                SafetensorError,
+                OSError,
+                RuntimeError,
+            ):  # another process has just put it aside, or dropped this copy
                 continue
-        self.renew_state()
+        with contextlib.suppress(InputError):  # in a store that can't be written, the loss is still what to tell
+            self.renew_state()
         raise self.lost(shard)
 
     def check(self, shards: Iterable[str]) -> None:
@@ -254,12 +294,14 @@ class ShardStore(ABC):
         """
         there = set(self.names())
         for shard in sorted(set(shards)):
-            if shard not in there:
-                self.renew_state()
-                raise self.lost(shard)
-            if not self.is_whole(shard):
-                self.put_aside(shard)
-                raise self.lost(shard)
+            if shard in there and self._still_whole(shard):
+                continue
+            with contextlib.suppress(InputError):  # in a store that can't be written, the loss is still what to tell
+                if shard in there:
+                    self.put_aside(shard)
+                else:
+                    self.renew_state()
+            raise self.lost(shard)
 
     def expect(self, shards: Iterable[str]) -> None:  # noqa: B027 - nothing to do where files are mapped in place
         """Say which shards are read next, in their order."""
@@ -287,7 +329,7 @@ def read_contents(file: BinaryIO) -> Contents:
         about = json.loads(header.pop("__metadata__", {}).get("sanaflow", "{}"))
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         return Contents(about.get("keys", []), about.get("lengths", []), about.get("model", ""), 8 + length + end)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError, RecursionError):
         raise DamagedShardError from None
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sanaflow.cache.store import ShardStore
+from sanaflow.cache.store import LISTING_SECONDS, ShardStore
 from sanaflow.digests import digest_of
 
 Batch = list[Any]
@@ -41,11 +42,11 @@ def shards_of(missing: pd.DataFrame, *, size_of: Callable[[Any], int], limit: in
         limit: Bytes.
     """
     shards = []
-    for _, rows in missing.groupby("shape", sort=False):
+    for _, rows in groupby(missing.itertuples(), key=lambda row: row.shape):
         batches: list[Batch] = []
         size = 0
-        for _, batch in rows.groupby("batch", sort=False):
-            listed = list(batch.itertuples())
+        for _, batch in groupby(rows, key=lambda row: row.batch):
+            listed = list(batch)
             more = sum(map(size_of, listed))
             if batches and size + more > limit:
                 shards.append(Shard(batches))
@@ -82,7 +83,7 @@ def encode_claimed(shards: list[Shard], store: ShardStore, encode: Callable[[Ite
 
 
 def _unfound(shard: Shard, store: ShardStore) -> Iterable[Shard]:
-    found = store.find(row.key for batch in shard.batches for row in batch)
+    found = store.find((row.key for batch in shard.batches for row in batch), age=LISTING_SECONDS)
     left = [[row for row in batch if row.key not in found] for batch in shard.batches]
     if any(left):
         yield Shard([batch for batch in left if batch])

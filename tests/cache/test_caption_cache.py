@@ -64,7 +64,7 @@ def test_the_instruction_is_encoded_once_and_captions_are_padded_to_their_batch(
     make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(sana_tiny, tmp_path))
     tokens = TextTokens(load_tokenizer(sana_tiny), 300)
     assert seen.count((1, tokens.first_kept)) == 1, "the instruction"
-    lengths = sorted(len(tokens.ids(Text(caption, True))) - tokens.first_kept for caption in CAPTIONS)
+    lengths = sorted(len(tokens.ids([Text(caption, True)])[0]) - tokens.first_kept for caption in CAPTIONS)
     widths = [(4, lengths[i + 3]) for i in range(0, len(lengths), 4)]
     assert sorted(shape for shape in seen if shape != (1, tokens.first_kept)) == sorted([*widths, (1, 1)])
 
@@ -84,7 +84,7 @@ def merging_sana(copy_of_sana_tiny):
 def test_captions_that_merge_with_the_instructions_end_equal_the_pipelines_own(table, merging_sana, tmp_path):
     prompts = ["kiwi", "a red apple", "zz top", "z", "kiwi kiwi", "", "!"]
     tokens = TextTokens(load_tokenizer(merging_sana), 300)
-    ids = {prompt: tokens.ids(Text(prompt, True)) for prompt in prompts}
+    ids = {prompt: tokens.ids([Text(prompt, True)])[0] for prompt in prompts}
     assert {tokens.shared(Text(prompt, True), ids[prompt]) for prompt in prompts} == {tokens.first_kept}
     merged = {prompt for prompt in prompts if ids[prompt][tokens.first_kept] != tokens.instruction[-1]}
     assert merged == {"kiwi", "zz top", "kiwi kiwi"}
@@ -105,10 +105,10 @@ def test_a_text_that_parts_from_the_instruction_earlier_shares_less_of_it():
             return list(range(100))
 
         def __call__(self, text, **options):
-            return {"input_ids": [*range(90), 999, 998]}
+            return {"input_ids": [[*range(90), 999, 998]]}
 
     tokens = TextTokens(Words(), 300)
-    assert tokens.shared(Text("x", True), tokens.ids(Text("x", True))) == 90
+    assert tokens.shared(Text("x", True), tokens.ids([Text("x", True)])[0]) == 90
     assert tokens.shared(Text("x", False), [0, 1, 2]) == 0
 
 

@@ -60,7 +60,7 @@ def test_a_negative_prompt_is_encoded_without_the_instruction(prompt, table, enc
 def test_the_instruction_is_the_one_that_the_pipeline_samples_with(sana_tiny):
     tokenizer = load_tokenizer(sana_tiny)
     assert len(INSTRUCTION) == 1057
-    ids = TextTokens(tokenizer, 300).ids(Text("an apple", True))
+    ids = TextTokens(tokenizer, 300).ids([Text("an apple", True)])[0]
     assert tokenizer.decode(ids, skip_special_tokens=True) == INSTRUCTION + "an apple"
 
 

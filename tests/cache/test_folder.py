@@ -186,3 +186,47 @@ def test_a_safetensors_file_of_someone_else_is_left_alone(store):
     save_file({"x": torch.zeros(1)}, store.folder / "other.safetensors")
     assert store.find(["a"]) == {}
     assert (store.folder / "other.safetensors").is_file()
+
+
+def test_a_shard_that_was_encoded_again_meanwhile_is_not_put_aside(store):
+    name, _ = add(store, "a")
+    store.put_aside(name)
+    assert store.names() == [name]
+
+
+def test_an_entry_that_is_there_twice_is_found_when_one_shard_is_damaged(store):
+    first, _ = add(store, "a")
+    (store.folder / first).rename(store.folder / "kept")
+    second, _ = add(store, "a", seed=1)
+    (store.folder / "kept").rename(store.folder / first)
+    with (store.folder / min(first, second)).open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    again = FolderStore(store.folder)
+    assert again.find(["a"]) == {"a": Location(max(first, second), 0)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a read-only folder")
+def test_a_store_that_can_not_be_written_is_read_and_says_so_when_something_is_new(store, tmp_path):
+    name, numbers = add(store, "a")
+    store.state()
+    view = tmp_path / "view"
+    view.mkdir()
+    if subprocess.run(["mount", "--bind", "-r", store.folder, view], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    try:
+        if os.access(view, os.W_OK):
+            subprocess.run(["mount", "-o", "remount,ro,bind", view], check=True)
+        read_only = FolderStore(view)
+        assert read_only.find(["a"]) == {"a": Location(name, 0)}
+        assert torch.equal(read_only.read(name)["latents"], numbers)
+        for attempt in (
+            lambda: read_only.write({"b": torch.zeros(1)}, pack, model="m"),
+            lambda: read_only.remove(name),
+        ):
+            with pytest.raises(InputError, match="can't write to"):
+                attempt()
+        with pytest.raises(InputError, match="missing or damaged"):
+            read_only.check(["gone.safetensors"])
+    finally:
+        subprocess.run(["umount", view], check=True)

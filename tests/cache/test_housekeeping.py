@@ -34,6 +34,7 @@ def test_entries_and_bytes_are_told_by_model_and_data_set(store):
 def test_only_old_shards_without_an_owner_and_damaged_ones_may_go(store):
     owned, orphan, young = (add(store, [name]) for name in "abc")
     broken = add(store, ["d"])
+    (store.folder / broken).write_bytes(b"torn")
     store.put_aside(broken)
     for name in (owned, orphan):
         os.utime(store.folder / name, (time.time() - 7200,) * 2)
@@ -42,3 +43,9 @@ def test_only_old_shards_without_an_owner_and_damaged_ones_may_go(store):
     assert young not in found
     assert found[orphan] == (store.folder / orphan).stat().st_size
     assert set(unneeded(store, {owned}, min_age_seconds=0)) == set(found) | {young}
+
+
+def test_a_torn_shard_is_not_counted(store):
+    add(store, ["a"])
+    (store.folder / add(store, ["b"])).write_bytes(b"torn")
+    assert usage(FolderStore(store.folder), pd.DataFrame({"key": [], "dataset": []}))["entries"].tolist() == [1]

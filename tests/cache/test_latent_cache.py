@@ -240,3 +240,14 @@ def test_statistics_are_those_of_the_latents_and_name_the_odd_one(planned, sana_
     assert "odd" in statistics.outliers["id"].tolist()
     assert statistics.outliers.set_index("id").loc["odd", "rms"] == pytest.approx(30)
     assert len(statistics.outliers) < 5
+
+
+def test_a_sheet_that_does_not_fit_into_memory_costs_nothing_but_itself(planned, sana_tiny, tmp_path, monkeypatch):
+    def run_out(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(AutoencoderDC, "decode", run_out)
+    table, plan = planned
+    store = FolderStore(tmp_path / "store")
+    cache = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
+    assert (cache.encoded, cache.preview) == (40, None)

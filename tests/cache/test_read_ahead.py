@@ -27,14 +27,15 @@ def read_while_the_caller_works(size) -> list[int]:
 
 
 def test_reading_goes_on_while_the_caller_works_but_only_so_many_rows_ahead(monkeypatch):
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
     assert read_while_the_caller_works(1) == [0, 1, 2, 3, 4, 5, 6], "two rows a thread, and a batch"
 
 
 def test_reading_goes_on_while_the_caller_works_but_only_so_many_bytes_ahead(monkeypatch):
     monkeypatch.setattr(module, "READ_AHEAD_BYTES", 300)
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
     assert read_while_the_caller_works(100) == [0, 1, 2]
+    assert read_while_the_caller_works(1000) == [0, 1], "one while the caller works on the other, however large"
 
 
 def test_an_error_is_raised_where_its_batch_is_wanted_and_ends_the_reading():

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from sanaflow.images.contact_sheet import contact_sheet
 from sanaflow.images.decode import ChangedPictureError, UnreadablePictureError, read_crop, read_upright
@@ -103,11 +103,12 @@ def psnr(one, other):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("stored", [(800, 600), (801, 601), (807, 605), (803, 607)])
 @pytest.mark.parametrize("size", [(96, 72), (200, 150), (299, 224), (397, 298)])
-def test_a_jpeg_decoded_at_reduced_scale_gives_the_pixels_of_a_full_decode(tmp_path, orientation, size):
+def test_a_jpeg_decoded_at_reduced_scale_gives_the_pixels_of_a_full_decode(tmp_path, orientation, size, stored):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(photograph(800, 600), "JPEG", quality=92, exif=exif)
+    data = encoded(photograph(*stored), "JPEG", quality=92, exif=exif)
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     resize = size if orientation < 5 else size[::-1]
@@ -118,10 +119,28 @@ def test_a_jpeg_decoded_at_reduced_scale_gives_the_pixels_of_a_full_decode(tmp_p
     assert psnr(reduced, full) > 38
 
 
-def test_a_jpeg_is_decoded_no_smaller_than_wanted():
+def test_a_jpeg_is_decoded_no_smaller_than_wanted(tmp_path, monkeypatch):
+    decoded = []
+    load = ImageFile.ImageFile.load
+
+    def note(self):
+        decoded.append(self.size)
+        return load(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", note)
     data = encoded(photograph(800, 600), "JPEG")
-    assert read_upright(data, at_least=(400, 300)).size == (400, 300)
-    assert read_upright(data, at_least=(401, 300)).size == (800, 600)
-    assert read_upright(data, at_least=(90, 70)).size == (100, 75)
-    assert read_upright(data, at_least=(900, 700)).size == (800, 600)
-    assert read_upright(encoded(photograph(80, 60)), at_least=(10, 8)).size == (80, 60), "PNG has no reduced scale"
+    (tmp_path / "a.jpg").write_bytes(data)
+    full, half, eighth = (800, 600), (400, 300), (100, 75)
+    for wanted, size in (((400, 300), half), ((401, 300), full), ((90, 70), eighth), ((900, 700), full)):
+        decoded.clear()
+        read_crop(str(tmp_path / "a.jpg"), hashlib.sha256(data).hexdigest(), resize=wanted, crop=(0, 0, 10, 10))
+        assert set(decoded) == {size}
+
+
+def test_memory_that_runs_out_is_not_the_pictures_fault(monkeypatch):
+    def run_out(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", run_out)
+    with pytest.raises(MemoryError):
+        read_upright(b"")

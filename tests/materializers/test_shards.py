@@ -1,5 +1,8 @@
 """Shards in ZenML's artifact stores: the S3 one on a real S3 server, in place of any that is no folder here."""
 
+import contextlib
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from materializers.shards import shard_store
 from sanaflow.cache.folder import FolderStore
 from sanaflow.cache.store import Location
 from sanaflow.errors import InputError
+from steps.shard_state import latents_state
 
 
 @pytest.fixture
@@ -32,7 +36,11 @@ def add(store, *keys, size=4):
 
 
 def size_of(copies: Path) -> int:
-    return sum(path.stat().st_size for path in copies.rglob("*") if path.is_file())
+    size = 0
+    for path in copies.rglob("*.*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def test_a_local_artifact_store_keeps_shards_beside_the_artifacts():
@@ -124,7 +132,7 @@ def test_copies_never_take_more_than_their_limit_and_all_is_read(s3_stack, copie
             assert store.read(name)["latents"][row, 0] == writer.read(name)["latents"][row, 0], turn
     done.set()
     watcher.join()
-    assert 2_000_000 < largest[0] <= 2_500_000 + 1_000_000, "one more while the watcher counts"
+    assert 2_000_000 < largest[0] <= 2_500_000
 
 
 def test_what_is_expected_comes_before_it_is_read(s3_stack, copies):
@@ -140,14 +148,68 @@ def test_what_is_expected_comes_before_it_is_read(s3_stack, copies):
         assert store.read(name)["latents"].shape == (1, 1000)
 
 
+@pytest.mark.parametrize("damage", [b"torn", None])
+def test_a_copy_that_was_damaged_here_is_fetched_again(s3_stack, copies, damage):
+    name = add(shard_store("latents"), "a", size=1000)
+    expected = shard_store("latents").read(name)["latents"].clone()
+    [copy] = copies.rglob("*.safetensors")
+    flipped = copy.read_bytes()[:-1] + bytes([copy.read_bytes()[-1] ^ 1])
+    copy.write_bytes(flipped if damage is None else damage)
+    assert torch.equal(shard_store("latents").read(name)["latents"], expected)
+
+
+def test_a_read_that_finds_no_room_waits_for_what_is_on_its_way(s3_stack, copies, monkeypatch):
+    names = [add(shard_store("latents"), f"key {number}", size=250_000) for number in range(3)]
+    monkeypatch.setenv("SANAFLOW_SHARD_CACHE_GIB", str(2.5e6 / 2**30))
+    store = shard_store("latents")
+    fetch = store._copies._fetch
+    monkeypatch.setattr(store._copies, "_fetch", lambda *args: (time.sleep(0.3), fetch(*args))[1])
+    store.expect(names[:2])
+    assert store.read(names[2])["latents"].shape == (1, 250_000)
+
+
+def test_processes_that_share_the_folder_of_copies_read_all_of_it(s3_stack, copies, s3_url):
+    names = [add(shard_store("latents"), f"key {number}", size=250_000) for number in range(6)]
+    script = f"""
+import random, s3fs
+from pathlib import Path
+from sanaflow.cache.remote import RemoteStore
+class Files(s3fs.S3FileSystem):
+    remove = s3fs.S3FileSystem.rm_file
+    def listdir(self, path):
+        return [entry["name"].rsplit("/", 1)[1] for entry in self.ls(path, detail=True)]
+files = Files(endpoint_url={s3_url!r})
+store = RemoteStore(files, "s3://zenml/sanaflow/latents", here=Path({str(copies / "shared")!r}), limit=3_500_000)
+for _ in range(60):
+    assert store.read(random.choice({names!r}))["latents"].shape == (1, 250_000)
+print("READ")
+"""
+    readers = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for reader in readers:
+        output, errors = reader.communicate(timeout=120)
+        assert output == "READ\n", errors
+
+
+def test_a_store_that_can_not_tell_sizes_is_used_all_the_same(s3_stack, copies, monkeypatch):
+    name = add(shard_store("latents"), "a")
+    store = shard_store("latents")
+    monkeypatch.setattr(type(store._files), "size", lambda self, path: None)
+    assert store.find(["a"]) == {"a": Location(name, 0)}
+    assert store.read(name)["latents"].shape == (1, 4)
+
+
 def test_a_limit_below_one_shard_says_which_number_to_raise(s3_stack, copies, monkeypatch):
     name = add(shard_store("latents"), "a", size=1000)
     monkeypatch.setenv("SANAFLOW_SHARD_CACHE_GIB", "1e-9")
     with pytest.raises(InputError, match="raise SANAFLOW_SHARD_CACHE_GIB"):
         shard_store("latents").read(name)
     monkeypatch.setenv("SANAFLOW_SHARD_CACHE_GIB", "much")
-    with pytest.raises(InputError, match="'much': set it to a number"):
+    with pytest.raises(InputError, match="'much': set it to a number of GiB above 0"):
         shard_store("latents")
+    assert latents_state() != latents_state(), "ZenML runs the step, which says it in one line"
 
 
 def test_a_server_that_can_not_be_reached_is_one_line(s3_stack, copies, monkeypatch):
@@ -157,5 +219,5 @@ def test_a_server_that_can_not_be_reached_is_one_line(s3_stack, copies, monkeypa
         raise ConnectionError("connection refused")
 
     monkeypatch.setattr(type(store._files), "listdir", refuse)
-    with pytest.raises(InputError, match=r"can't list 's3://zenml/sanaflow/latents' \(connection refused\)"):
+    with pytest.raises(InputError, match=r"can't use 's3://zenml/sanaflow/latents' \(connection refused\)"):
         store.find(["a"])
