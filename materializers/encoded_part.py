@@ -47,5 +47,5 @@ class EncodedPartMaterializer(FileMaterializer):
         text = f"# {data.encoded:,} encoded, {len(data.failed):,} failed\n"
         if data.seconds:
             text += f"\n{data.encoded / data.seconds:,.1f} a second, {data.bytes / 2**20:,.2f} MiB written\n"
-        drawn = self.draw_text("part.md", text)
-        return drawn | (self.draw_picture("preview.png", data.preview) if data.preview is not None else {})
+        drawn = self.draw_picture("preview.png", data.preview) if data.preview is not None else {}
+        return drawn | self.draw_text("part.md", text)

@@ -67,11 +67,9 @@ class LatentCacheMaterializer(FileMaterializer):
         return found
 
     def save_visualizations(self, data: LatentCache) -> dict[str, VisualizationType]:
-        """A summary, the preview, the channels' distribution, and what was rejected."""
-        drawn = self.draw_text("summary.md", _summary(data))
-        if data.preview is not None:
-            drawn |= self.draw_picture("preview.png", data.preview)
-        drawn |= self._draw_channels(data.statistics)
+        """The preview, the channels' distribution, a summary, and what was rejected."""
+        drawn = self.draw_picture("preview.png", data.preview) if data.preview is not None else {}
+        drawn |= self._draw_channels(data.statistics) | self.draw_text("summary.md", _summary(data))
         if len(data.rejected):
             lines = "\n".join(f"- **{r.dataset}/{r.file}**: {r.reason}" for r in data.rejected.itertuples())
             drawn |= self.draw_text("rejected.md", f"# {len(data.rejected):,} pictures rejected\n\n{lines}\n")

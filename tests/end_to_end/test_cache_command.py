@@ -68,9 +68,18 @@ def test_prune_removes_what_no_artifact_version_refers_to_and_only_if_asked(prep
     output, _ = call("prune")
     assert "latents: 1 files, 0.0 MiB would go: add --delete" in output
     assert orphan in store.names()
+    before = store.state()
     output, _ = call("prune", "--delete")
     assert "latents: 1 files, 0.0 MiB removed" in output
     assert set(store.names()) == kept
+    assert store.state() != before, "a run that counted on it looks again"
+    project = Client().create_project("another", "")
+    Client().set_active_project(project.id)
+    try:
+        assert "latents: 0 files" in call("prune", "--min-age-hours", 0)[0], "what other projects refer to stays"
+    finally:
+        Client().set_active_project("default")
+        Client().delete_project(project.id)
 
     for run in Client().list_pipeline_runs(size=1000).items:
         Client().delete_pipeline_run(run.id)
