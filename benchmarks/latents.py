@@ -32,7 +32,7 @@ from diffusers import AutoencoderDC
 from PIL import Image, ImageOps
 
 from sanaflow.buckets.plan import BucketPlan, plan_crops
-from sanaflow.cache import latent_cache
+from sanaflow.cache import latent_cache, latent_encoder
 from sanaflow.cache.folder import FolderStore
 from sanaflow.cache.latents import encode_pictures, to_pixels
 from sanaflow.cache.reading import LatentReader
@@ -108,7 +108,7 @@ def _speed(folder: Path, resolution: int, model: ModelReference) -> dict[str, fl
     rows = list(plan.crops.itertuples())
     uri_of = table.uri_of()
     with torch.inference_mode():
-        latent_cache.PREVIEW_PICTURES = 0
+        latent_encoder.PREVIEW_PICTURES = 0
         encode_pictures(vae, [Image.new("RGB", (rows[0].width, rows[0].height))], settings)  # warm
         began = time.process_time()
         part = latent_cache.encode_latents(work, table, worker=0, model=model, settings=settings, store=store)
@@ -147,14 +147,14 @@ def _encoder_share(folder: Path, model: ModelReference) -> float:
         spans.append((began, time.perf_counter()))
         return encoded
 
-    latent_cache.encode_pictures = timed  # type: ignore[assignment]
+    latent_encoder.encode_pictures = timed  # type: ignore[assignment]
     try:
         store = FolderStore(folder / "store-share")
         settings = CacheSettings(vae_batch_size=2)
         work = latent_cache.look_up_latents(table, plan, model=model, settings=settings, store=store)
         latent_cache.encode_latents(work, table, worker=0, model=model, settings=settings, store=store)
     finally:
-        latent_cache.encode_pictures = encode_pictures
+        latent_encoder.encode_pictures = encode_pictures
     return sum(end - begin for begin, end in spans) / (spans[-1][1] - spans[0][0])
 
 

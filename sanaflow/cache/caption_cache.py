@@ -12,7 +12,7 @@ from sanaflow.cache.halving import Halving, free_memory
 from sanaflow.cache.index import CAPTION_COLUMNS, TEXT_COLUMNS, CaptionCache, text_key
 from sanaflow.cache.parts import CaptionWork, EncodedPart
 from sanaflow.cache.store import SHARD_BYTES, ShardStore
-from sanaflow.cache.work import Shard, assign_workers, encode_claimed, shards_of
+from sanaflow.cache.work import Shard, encode_claimed, shards_of, share_out
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
 from sanaflow.images.table import ImageTable
@@ -92,9 +92,7 @@ def _split(missing: dict[str, Text], model: ModelReference, settings: CacheSetti
     frame = pd.DataFrame(rows, columns=MISSING_COLUMNS).sort_values(["shared", "tokens", "key"], ignore_index=True)
     batch = frame.groupby("shared").cumcount() // (settings.text_encoder_batch_size or BATCH_SIZE)
     frame = frame.assign(shape="", batch=[f"{s} {b}" for s, b in zip(frame["shared"], batch, strict=True)])
-    cost = frame.groupby("batch", sort=False)["tokens"].sum()
-    worker = pd.Series(assign_workers(cost.to_numpy(), settings.encode_workers), index=cost.index, dtype=int)
-    return frame.assign(worker=frame["batch"].map(worker))
+    return share_out(frame, frame["tokens"].to_numpy(), settings.encode_workers)
 
 
 def encode_captions(

@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
-from sanaflow.cache.store import DamagedShardError, remove_leftovers
+from sanaflow.cache.shard import DamagedShardError
+from sanaflow.cache.store import remove_leftovers
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 

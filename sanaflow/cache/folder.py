@@ -9,18 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from sanaflow.cache.store import (
-    DAMAGED,
-    ENDING,
-    Claim,
-    Contents,
-    DamagedShardError,
-    MappedShard,
-    ShardStore,
-    StoredFile,
-    read_contents,
-    remove_leftovers,
-)
+from sanaflow.cache.shard import DAMAGED, ENDING, Contents, DamagedShardError, MappedShard, read_contents
+from sanaflow.cache.store import Claim, ShardStore, StoredFile, remove_leftovers
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 

@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from sanaflow.cache.store import ENDING, DamagedShardError, ShardStore
+from sanaflow.cache.shard import ENDING, DamagedShardError
+from sanaflow.cache.store import ShardStore
 
 NOBODY = "(no artifact)"
 USAGE_COLUMNS = ["model", "dataset", "entries", "bytes"]

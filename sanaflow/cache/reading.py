@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sanaflow.cache.index import CaptionCache, LatentCache, text_key
-from sanaflow.cache.store import MappedShard
+from sanaflow.cache.shard import MappedShard
 from sanaflow.errors import InputError
 
 

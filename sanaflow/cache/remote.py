@@ -16,16 +16,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from sanaflow.cache.copies import Copies
-from sanaflow.cache.store import (
-    DAMAGED,
-    ENDING,
-    Contents,
-    DamagedShardError,
-    Location,
-    MappedShard,
-    ShardStore,
-    StoredFile,
-)
+from sanaflow.cache.shard import DAMAGED, ENDING, Contents, DamagedShardError, Location, MappedShard
+from sanaflow.cache.store import ShardStore, StoredFile
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 

@@ -1,6 +1,6 @@
 """What is to be encoded, split into parts that steps of their own can do, and how a part is done."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -26,11 +26,19 @@ class Shard:
         return digest_of([row.key for batch in self.batches for row in batch])
 
 
-def assign_workers(costs: Sequence[float], workers: int) -> np.ndarray:
-    """Neighbours to the same worker, each worker about the same cost: one number below `workers` a batch."""
-    cost = np.asarray(costs, dtype=float)
-    middle = np.cumsum(cost) - cost / 2
-    return np.minimum(middle / max(cost.sum(), 1e-9) * workers, workers - 1).astype(int)
+def share_out(missing: pd.DataFrame, costs: np.ndarray, workers: int) -> pd.DataFrame:
+    """Add the column `worker`: whole batches, neighbours to the same worker, about the same cost to each.
+
+    Args:
+        missing: Rows in their order, with `shape` and `batch`.
+        costs: Of each row.
+        workers: How many.
+    """
+    numbers = missing.groupby(["shape", "batch"], sort=False).ngroup().to_numpy()
+    batches = np.bincount(numbers, weights=costs)
+    middle = np.cumsum(batches) - batches / 2
+    worker = np.minimum(middle / max(batches.sum(), 1e-9) * workers, workers - 1).astype(int)
+    return missing.assign(worker=worker[numbers]).reset_index(drop=True)
 
 
 def shards_of(missing: pd.DataFrame, *, size_of: Callable[[Any], int], limit: int) -> list[Shard]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from sanaflow.cache.folder import FolderStore
-from sanaflow.cache.store import Location
+from sanaflow.cache.shard import Location
 from sanaflow.errors import InputError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderDC
 
-from sanaflow.cache import latent_cache
+from sanaflow.cache import latent_cache, latent_encoder
 from sanaflow.cache.folder import FolderStore
 from sanaflow.cache.latent_cache import encode_latents, look_up_latents, make_latent_cache, merge_latents
 from sanaflow.cache.reading import LatentReader
@@ -97,13 +97,13 @@ def encoder_process(folder, store) -> subprocess.Popen:
     script = f"""
 from pathlib import Path
 from sanaflow.buckets.plan import plan_crops
-from sanaflow.cache import latent_cache
+from sanaflow.cache import latent_cache, latent_encoder
 from sanaflow.cache.folder import FolderStore
 from sanaflow.config import CacheSettings, ModelSettings
 from sanaflow.datasets import DatasetSettings
 from sanaflow.images.scan import scan_datasets
 from sanaflow.model.reference import resolve_model
-latent_cache.SHARD_BYTES = 20_000
+latent_encoder.SHARD_BYTES = 20_000
 dataset = DatasetSettings(id="set", instance_data_dir={str(folder)!r}, resolution=64)
 table = scan_datasets([dataset], folder=Path({str(store)!r} + "-index"))
 plan = plan_crops(table.pictures, [dataset], alignment=8)
@@ -193,14 +193,14 @@ def test_the_autoencoder_is_gone_after_encoding(planned, sana_tiny, tmp_path, mo
     import weakref
 
     loaded = []
-    real = latent_cache.load_autoencoder
+    real = latent_encoder.load_autoencoder
 
     def remember(*args):
         vae = real(*args)
         loaded.append(weakref.ref(vae))
         return vae
 
-    monkeypatch.setattr(latent_cache, "load_autoencoder", remember)
+    monkeypatch.setattr(latent_encoder, "load_autoencoder", remember)
     table, plan = planned
     make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=FolderStore(tmp_path / "s"))
     assert loaded[0]() is None

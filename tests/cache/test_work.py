@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sanaflow.cache.folder import FolderStore
-from sanaflow.cache.work import assign_workers, encode_claimed, shards_of
+from sanaflow.cache.work import encode_claimed, shards_of, share_out
 
 
 def rows(count, batch=4, shape="64x64"):
@@ -20,15 +20,16 @@ def rows(count, batch=4, shape="64x64"):
 @pytest.mark.parametrize("workers", [1, 3, 7])
 def test_workers_get_neighbouring_batches_of_about_the_same_cost(workers):
     costs = np.random.default_rng(0).uniform(1, 9, 200)
-    assigned = assign_workers(costs, workers)
-    assert (np.diff(assigned) >= 0).all()
-    loads = [costs[assigned == worker].sum() for worker in range(workers)]
-    assert max(loads) - min(loads) < 2 * costs.max()
+    shared = share_out(rows(200, batch=3), costs, workers)
+    assert (shared["worker"].diff().dropna() >= 0).all()
+    assert (shared.groupby("batch")["worker"].nunique() == 1).all()
+    loads = [costs[shared["worker"] == worker].sum() for worker in range(workers)]
+    assert max(loads) - min(loads) < 2 * 3 * costs.max()
 
 
 def test_more_workers_than_batches_leave_some_without_work():
-    assert len(set(assign_workers([5.0, 5.0], 8))) == 2
-    assert assign_workers([], 8).tolist() == []
+    assert share_out(rows(8), np.ones(8), 8)["worker"].nunique() == 2
+    assert share_out(rows(0), np.ones(0), 8).empty
 
 
 def test_a_shard_has_one_shape_whole_batches_and_at_most_so_many_bytes():

@@ -12,7 +12,7 @@ import torch
 
 from materializers.shards import shard_store
 from sanaflow.cache.folder import FolderStore
-from sanaflow.cache.store import Location
+from sanaflow.cache.shard import Location
 from sanaflow.errors import InputError
 from steps.shard_state import latents_state
 
