@@ -20,7 +20,7 @@ LIMIT_GIB = 50.0
 def shard_store(name: str, artifact_store: BaseArtifactStore | None = None) -> ShardStore:
     """The shards `name` of this project in an artifact store, by default the active one.
 
-    Copies of what lies elsewhere are kept in SANAFLOW_SHARD_CACHE, at most SANAFLOW_SHARD_CACHE_GIB of them (50).
+    Copies of what lies elsewhere are kept in SANAFLOW_SHARD_CACHE, at most SANAFLOW_SHARD_CACHE_GIB (50) a `name`.
 
     Raises:
         InputError: The store or the folder for copies can't be used.

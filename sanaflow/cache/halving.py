@@ -46,7 +46,7 @@ class Halving:
 
 
 def free_memory() -> None:
-    """Give back what is no longer used, the GPU's too."""
-    gc.collect()
+    """Give a GPU's memory back that is no longer used. A CPU's is free as soon as nothing refers to it."""
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
