@@ -8,6 +8,7 @@ Why not a file a sample: `python -m benchmarks.reading` has the figures.
 import contextlib
 import json
 import os
+import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -52,6 +53,7 @@ class ShardStore(ABC):
     def __init__(self, place: str) -> None:
         self.place = place
         """Folder or address, for messages."""
+        self._lock = threading.RLock()
         self._contents: dict[str, Contents] = {}
         self._index: dict[str, Location] = {}
         self._indexed: set[str] = set()
@@ -133,8 +135,9 @@ class ShardStore(ABC):
         Raises:
             InputError: The store can't be read.
         """
-        self._index_shards(age)
-        wanted = {key: self._index[key] for key in keys if key in self._index}
+        with self._lock:  # the encoder looks up while its writer does
+            self._index_shards(age)
+            wanted = {key: self._index[key] for key in keys if key in self._index}
         damaged = [
             shard for shard in sorted({place.shard for place in wanted.values()}) if not self._still_whole(shard)
         ]
@@ -169,9 +172,10 @@ class ShardStore(ABC):
 
     def _forget(self, shard: str) -> None:
         """Forget what was known of a shard that is to go."""
-        self._contents.pop(shard, None)
-        if shard in self._indexed:
-            self._indexed, self._index = set(), {}
+        with self._lock:
+            self._contents.pop(shard, None)
+            if shard in self._indexed:
+                self._indexed, self._index = set(), {}
 
     def write(self, entries: Mapping[str, "torch.Tensor"], pack: Pack, *, model: str) -> int:
         """Add a shard of those entries that nobody has added meanwhile, and return its size in bytes.
@@ -218,11 +222,7 @@ class ShardStore(ABC):
             try:
                 with safe_open(file, framework="pt") as opened:
                     return MappedShard({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-            except (
-                SafetensorError,
-                OSError,
-                RuntimeError,
-            ):  # another process has just put it aside, or dropped this copy
+            except (SafetensorError, OSError, RuntimeError):  # another process has just moved it, or dropped this copy
                 continue
         with contextlib.suppress(InputError):  # in a store that can't be written, the loss is still what to tell
             self.renew_state()
