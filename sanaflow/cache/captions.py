@@ -80,7 +80,7 @@ class TextTokens:
         for position, (of_text, of_instruction) in enumerate(zip(ids, self.instruction, strict=False)):
             if of_text != of_instruction or position == self.first_kept:
                 return position
-        return min(len(ids), self.first_kept)
+        return min(len(ids) - 1, self.first_kept)
 
 
 class TextEncoder:
@@ -113,7 +113,9 @@ class TextEncoder:
             mask[row, shared + length :] = 0
         first, cache = self._prefix(shared, len(ids))
         device = self._encoder.device
-        states = self._encoder(padded.to(device), attention_mask=mask.to(device), past_key_values=cache)[0]
+        states = self._encoder(
+            padded.to(device), attention_mask=mask.to(device), past_key_values=cache, use_cache=cache is not None
+        )[0]
         kept = []
         for text, state, length in zip(texts, states.to(self._dtype).cpu(), lengths, strict=True):
             start = self._tokens.first_kept - shared if text.instructed else 1

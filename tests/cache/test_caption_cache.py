@@ -110,6 +110,7 @@ def test_a_text_that_parts_from_the_instruction_earlier_shares_less_of_it():
     tokens = TextTokens(Words(), 300)
     assert tokens.shared(Text("x", True), tokens.ids([Text("x", True)])[0]) == 90
     assert tokens.shared(Text("x", False), [0, 1, 2]) == 0
+    assert tokens.shared(Text("x", True), list(range(50))) == 49, "one token is left to encode"
 
 
 @pytest.mark.parametrize(("precision", "far"), [("int8-bnb", 0.05), ("nf4-bnb", 0.4)])
