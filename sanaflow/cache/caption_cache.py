@@ -89,7 +89,7 @@ def _split(missing: dict[str, Text], model: ModelReference, settings: CacheSetti
             for (key, text), ids in zip(some, tokens.ids([text for _, text in some]), strict=True):
                 shared = tokens.shared(text, ids)
                 rows.append((key, text.text, text.instructed, shared, len(ids) - shared))
-    frame = pd.DataFrame(rows, columns=MISSING_COLUMNS).sort_values(["shared", "tokens", "key"], ignore_index=True)
+    frame = pd.DataFrame(rows, columns=MISSING_COLUMNS).sort_values(["shared", "tokens", "text"], ignore_index=True)
     batch = frame.groupby("shared").cumcount() // (settings.text_encoder_batch_size or BATCH_SIZE)
     frame = frame.assign(shape="", batch=[f"{s} {b}" for s, b in zip(frame["shared"], batch, strict=True)])
     return share_out(frame, frame["tokens"].to_numpy(), settings.encode_workers)

@@ -42,7 +42,8 @@ def look_up_latents(
     keys = [latent_key(row, fingerprint) for row in plan.crops[GEOMETRY].to_numpy()]
     crops = plan.crops.assign(key=keys).join(table.pictures.set_index(["dataset", "id"])["file"], on=["dataset", "id"])
     found = store.find(crops["key"])
-    missing = crops[~crops["key"].isin(found)].drop_duplicates("key").sort_values(["width", "height", "key"])
+    missing = crops[~crops["key"].isin(found)].drop_duplicates("key")
+    missing = missing.sort_values(["width", "height", *GEOMETRY])  # not by key: other code makes the same batches
     print(f"{len(found):,} of {crops['key'].nunique():,} latents reused, {len(missing):,} to encode")
     shape = [f"{width}x{height}" for width, height in zip(missing["width"], missing["height"], strict=True)]
     size = [batch_size(w, h, settings) for w, h in zip(missing["width"], missing["height"], strict=True)]
