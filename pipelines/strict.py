@@ -23,11 +23,11 @@ class StrictPipeline(Pipeline):
             InputError: The YAML has mistakes.
         """
         if path := options.get("config_path"):
-            workers = check_run_file(path).caches.encode_workers
-            steps = (read_yaml(path).get("steps") or {}) | dict(options.get("steps") or {})
-            for name in set(steps) & {"encode_latents", "encode_captions"}:
-                steps |= {f"{name}_{number}": steps[name] for number in range(2, workers + 1)}  # as ZenML numbers them
-            options["steps"] = steps or None
+            others = range(2, check_run_file(path).caches.encode_workers + 1)
+            said = read_yaml(path).get("steps") or {}
+            fanned_out = said.keys() & {"encode_latents", "encode_captions"}
+            same = {f"{name}_{number}": said[name] for name in fanned_out for number in others}  # ZenML's own numbers
+            options["steps"] = same | dict(options.get("steps") or {})
         return super().with_options(**options)
 
 

@@ -12,9 +12,8 @@ from sanaflow.cache.halving import Halving, free_memory
 from sanaflow.cache.index import CAPTION_COLUMNS, TEXT_COLUMNS, CaptionCache, text_key
 from sanaflow.cache.parts import CaptionWork, EncodedPart
 from sanaflow.cache.store import SHARD_BYTES, ShardStore
-from sanaflow.cache.work import Shard, encode_claimed, shards_of, share_out
+from sanaflow.cache.work import PlannedShard, encode_claimed, left_to_do, locate, shards_of, share_out
 from sanaflow.config import CacheSettings
-from sanaflow.errors import InputError
 from sanaflow.images.table import ImageTable
 from sanaflow.model.loading import DTYPES, default_device, load_text_encoder, load_tokenizer
 from sanaflow.model.reference import ModelReference
@@ -103,8 +102,7 @@ def encode_captions(
     Raises:
         InputError: The model or the store can't be used.
     """
-    missing = work.missing[work.missing["worker"] == worker]
-    missing = missing[~missing["key"].isin(store.find(missing["key"]))]
+    missing = left_to_do(work.missing, worker, store)
     if missing.empty:
         return EncodedPart()
     try:
@@ -128,7 +126,7 @@ def _encode_missing(
     token_bytes = loaded.config.hidden_size * itemsize
     done = {"encoded": 0, "bytes": 0}
 
-    def encode(shards: Iterator[Shard]) -> None:
+    def encode(shards: Iterator[PlannedShard]) -> None:
         for shard in shards:
             entries: dict[str, torch.Tensor] = {}
             for rows in shard.batches:
@@ -153,10 +151,7 @@ def merge_captions(work: CaptionWork, parts: list[EncodedPart], *, store: ShardS
     Raises:
         InputError: A text is not in the store.
     """
-    found = store.find(work.keys)
-    if absent := set(work.keys) - set(found):
-        store.renew_state()
-        raise InputError(f"{len(absent):,} texts are no longer in '{store.place}': run again, to encode them anew")
+    found = locate(work.keys, store)
     rows = [(key, at.shard, at.row, store.contents(at.shard).lengths[at.row]) for key, at in sorted(found.items())]
     return CaptionCache(
         store=store,

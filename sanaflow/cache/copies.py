@@ -42,6 +42,7 @@ class Copies:
         self._fetch, self._dropped = fetch, dropped
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
+        self._ours = f".{os.getpid()}.tmp"
         self._coming: dict[str, tuple[int, Future[Path]]] = {}
         self._verified: dict[str, tuple[int, int]] = {}
 
@@ -101,7 +102,7 @@ class Copies:
         return self._coming[name]
 
     def _bring(self, name: str) -> Path:
-        unfinished = self.folder / f".{uuid.uuid4().hex}.tmp"
+        unfinished = self.folder / f".{uuid.uuid4().hex}{self._ours}"
         copy = self.folder / name
         try:
             self._fetch(name, unfinished)
@@ -127,11 +128,10 @@ class Copies:
         for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # another process has just dropped it
                 found = path.stat()
+                if not path.name.endswith(self._ours):
+                    used += found.st_size
                 if path.suffix != ".tmp":
                     copies.append((found.st_mtime_ns, found.st_size, path))
-                    used += found.st_size
-                elif not self._coming:
-                    used += found.st_size
         for _, freed, path in sorted(copies):
             if used + size <= self.limit:
                 break

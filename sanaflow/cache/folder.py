@@ -29,7 +29,6 @@ class FolderStore(ShardStore):
         """
         super().__init__(str(folder))
         self.folder = folder
-        self._mapped: dict[str, MappedShard] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,7 +70,7 @@ class FolderStore(ShardStore):
                     return False
                 VERIFIED[path] = seen
         except FileNotFoundError:
-            raise
+            return False
         except OSError as error:
             raise InputError(f"can't read the cache file '{path}' ({error.strerror}): try again") from None
         return True
@@ -86,7 +85,8 @@ class FolderStore(ShardStore):
 
     def file(self, shard: str) -> Path:
         """The shard, its checksum verified."""
-        self.check([shard])
+        if not self.is_whole(shard):
+            self.check([shard])
         return self.folder / shard
 
     def read(self, shard: str) -> MappedShard:
@@ -115,10 +115,6 @@ class FolderStore(ShardStore):
             (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise self._not_written(error) from None
-
-    def _forget(self, shard: str) -> None:
-        super()._forget(shard)
-        self._mapped.pop(shard, None)
 
     def state(self) -> str:
         """Changes when an index made before may not hold any more."""

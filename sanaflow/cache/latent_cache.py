@@ -11,7 +11,7 @@ from sanaflow.cache.latents import GEOMETRY, batch_size, latent_key, latents_fin
 from sanaflow.cache.parts import EncodedPart, LatentWork
 from sanaflow.cache.statistics import latent_statistics
 from sanaflow.cache.store import ShardStore
-from sanaflow.cache.work import share_out
+from sanaflow.cache.work import left_to_do, locate, share_out
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
 from sanaflow.images.table import REJECTED_COLUMNS, ImageTable
@@ -70,8 +70,7 @@ def encode_latents(
     Raises:
         InputError: The model or the store can't be used, or a picture has changed since it was looked at.
     """
-    missing = work.missing[work.missing["worker"] == worker]
-    missing = missing[~missing["key"].isin(store.find(missing["key"]))]
+    missing = left_to_do(work.missing, worker, store)
     if missing.empty:
         return EncodedPart()
     try:
@@ -86,12 +85,8 @@ def merge_latents(work: LatentWork, parts: list[EncodedPart], *, store: ShardSto
     Raises:
         InputError: No picture is left, or something is neither in the store nor reported as failed.
     """
-    crops, found = work.crops, store.find(work.crops["key"])
-    reasons = dict(pd.concat([part.failed for part in parts])[["key", "reason"]].to_numpy())
-    absent = set(crops["key"]) - set(found) - set(reasons)
-    if absent:
-        store.renew_state()
-        raise InputError(f"{len(absent):,} latents are no longer in '{store.place}': run again, to encode them anew")
+    crops, reasons = work.crops, dict(pd.concat([part.failed for part in parts])[["key", "reason"]].to_numpy())
+    found = locate(crops["key"], store, failed=reasons)
     lost = crops[~crops["key"].isin(found)].drop_duplicates(["dataset", "id"])
     pictures = pd.MultiIndex.from_frame(crops[["dataset", "id"]])
     usable = crops[~pictures.isin(pd.MultiIndex.from_frame(lost[["dataset", "id"]]))]  # all crops of a picture or none

@@ -15,7 +15,7 @@ from sanaflow.cache.latents import decode_latents, encode_pictures, load_autoenc
 from sanaflow.cache.parts import EncodedPart
 from sanaflow.cache.read_ahead import read_ahead
 from sanaflow.cache.store import SHARD_BYTES, ShardStore
-from sanaflow.cache.work import Shard, encode_claimed, shards_of
+from sanaflow.cache.work import PlannedShard, encode_claimed, shards_of
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
 from sanaflow.images.contact_sheet import contact_sheet
@@ -85,7 +85,7 @@ class _Encoder:
     def failed(self) -> pd.DataFrame:
         return pd.DataFrame(sorted(self._reasons.items()), columns=["key", "reason"])
 
-    def encode(self, shards: Iterator[Shard]) -> None:
+    def encode(self, shards: Iterator[PlannedShard]) -> None:
         """Encode and write shards."""
         batches = ((shard, batch) for shard in shards for batch in shard.batches)
         entries: dict[str, torch.Tensor] = {}

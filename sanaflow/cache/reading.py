@@ -73,12 +73,7 @@ class CaptionReader:
         Raises:
             InputError: The text was not encoded.
         """
-        return self.embedding(self.key(text, instructed=instructed))
-
-    def embedding(self, key: str) -> torch.Tensor:
-        """(tokens, channels) by key."""
-        shard, begin, end = self._slice(key)
-        return shard["embeddings"][begin:end]
+        return self.batch([self.key(text, instructed=instructed)])[0][0]
 
     def batch(self, keys: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings padded with zeros, (batch, tokens, channels), and their mask (batch, tokens) of int64.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from sanaflow.cache.copies import Copies
-from sanaflow.cache.shard import DAMAGED, ENDING, Contents, DamagedShardError, Location, MappedShard
+from sanaflow.cache.shard import DAMAGED, ENDING, Contents, DamagedShardError, MappedShard
 from sanaflow.cache.store import ShardStore, StoredFile
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
@@ -61,7 +61,6 @@ class RemoteStore(ShardStore):
         """
         super().__init__(address)
         self._files = files
-        self._mapped: dict[str, MappedShard] = {}
         self._copies = Copies(here, limit, fetch=self._fetch, dropped=lambda shard: self._mapped.pop(shard, None))
         self._written: dict[str, float] = {}
         self._listed: tuple[float, set[str]] = (-1e9, set())
@@ -100,13 +99,13 @@ class RemoteStore(ShardStore):
     def _at(self, name: str) -> str:
         return f"{self.place}/{name}"
 
-    def find(self, keys: Iterable[str], *, age: float = 0.0) -> dict[str, Location]:
-        """Where those of `keys` lie that are here; keys not seen before are read over several connections."""
+    def _index_shards(self, age: float) -> None:
+        """As in any store; keys not seen before are read over several connections."""
         new = [name for name in self.names(age=age) if name not in self._contents]
         for name, contents in zip(new, self._pool.map(self._read_keys, new), strict=True):
             if contents:
                 self._contents[name] = contents
-        return super().find(keys, age=age)
+        super()._index_shards(age)
 
     def _read_keys(self, shard: str) -> Contents | None:
         """What the file of keys says; None if it is damaged, or the shard is not as long as it says."""
@@ -180,15 +179,11 @@ class RemoteStore(ShardStore):
     def _take_in(self, file: Path, name: str, contents: Contents) -> None:
         written = time.time()
         about = {"contents": asdict(contents), "digest": digest_of(asdict(contents)), "written": written}
-        try:
+        with self._asking():
             with self._files.open(self._at(name + KEYS), "wb") as target:  # first: alone they mean nothing
                 target.write(json.dumps(about).encode())
             with file.open("rb") as source, self._files.open(self._at(name), "wb") as target:
                 shutil.copyfileobj(source, target, 2**20)
-        except OSError:
-            raise
-        except Exception as error:
-            raise OSError(str(error)) from None
         self._written[name] = written
         self._listed[1].update({name, name + KEYS})
 

@@ -37,7 +37,7 @@ def latent_statistics(entries: pd.DataFrame, store: ShardStore) -> LatentStatist
     return LatentStatistics(
         sampled=len(sample),
         channels=pd.DataFrame({"mean": channel_mean.numpy(), "std": channel_std.numpy()}),
-        outliers=sample.sort_values("shard").assign(rms=rms)[odd][["dataset", "id", "rms"]].reset_index(drop=True),
+        outliers=sample.assign(rms=rms)[odd][["dataset", "id", "rms"]].reset_index(drop=True),
     )
 
 

@@ -55,6 +55,7 @@ class ShardStore(ABC):
         """Folder or address, for messages."""
         self._lock = threading.RLock()
         self._contents: dict[str, Contents] = {}
+        self._mapped: dict[str, MappedShard] = {}
         self._index: dict[str, Location] = {}
         self._indexed: set[str] = set()
 
@@ -77,7 +78,7 @@ class ShardStore(ABC):
 
     @abstractmethod
     def is_whole(self, shard: str) -> bool:
-        """Whether its bytes are still those it is named by, as far as this can be told without fetching it."""
+        """Whether it is there and its bytes are those it is named by, as far as can be told without fetching it."""
 
     @abstractmethod
     def verify(self, shard: str) -> bool:
@@ -93,7 +94,7 @@ class ShardStore(ABC):
 
     @abstractmethod
     def put_aside(self, shard: str) -> None:
-        """Rename a damaged shard to `*.damaged`, so that what it held is encoded again."""
+        """Rename a damaged shard to `*.damaged`, if it is still there, and renew the state: what it held is missing."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -138,9 +139,7 @@ class ShardStore(ABC):
         with self._lock:  # the encoder looks up while its writer does
             self._index_shards(age)
             wanted = {key: self._index[key] for key in keys if key in self._index}
-        damaged = [
-            shard for shard in sorted({place.shard for place in wanted.values()}) if not self._still_whole(shard)
-        ]
+        damaged = [shard for shard in sorted({place.shard for place in wanted.values()}) if not self.is_whole(shard)]
         if not damaged:
             return wanted
         for shard in damaged:
@@ -164,16 +163,11 @@ class ShardStore(ABC):
             except FileNotFoundError:  # another process has just put it aside
                 continue
 
-    def _still_whole(self, shard: str) -> bool:
-        try:
-            return self.is_whole(shard)
-        except FileNotFoundError:
-            return False
-
     def _forget(self, shard: str) -> None:
         """Forget what was known of a shard that is to go."""
         with self._lock:
             self._contents.pop(shard, None)
+            self._mapped.pop(shard, None)
             if shard in self._indexed:
                 self._indexed, self._index = set(), {}
 
@@ -234,15 +228,13 @@ class ShardStore(ABC):
         Raises:
             InputError: One is missing or damaged.
         """
-        there = set(self.names())
+        with self._lock:
+            self._index_shards(0.0)
         for shard in sorted(set(shards)):
-            if shard in there and self._still_whole(shard):
+            if shard in self._indexed and self.is_whole(shard):
                 continue
             with contextlib.suppress(InputError):  # in a store that can't be written, the loss is still what to tell
-                if shard in there:
-                    self.put_aside(shard)
-                else:
-                    self.renew_state()
+                self.put_aside(shard)
             raise self.lost(shard)
 
     def expect(self, shards: Iterable[str]) -> None:  # noqa: B027 - nothing to do where files are mapped in place

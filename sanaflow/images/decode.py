@@ -51,8 +51,10 @@ def _decode(data: bytes, at_least: tuple[int, int] | None) -> tuple[Image.Image,
             picture.draft(None, at_least[::-1] if orientation in SIDEWAYS else at_least)  # no JPEG: does nothing
         scale = max(1, round(width / picture.width))
         picture.load()
-        with contextlib.suppress(Exception):  # a picture whose EXIF is damaged is shown as it is
+        try:
             picture = ImageOps.exif_transpose(picture)
+        except Exception:  # a picture whose EXIF is damaged is shown as it is
+            orientation = 1
         shown = (height / scale, width / scale) if orientation in SIDEWAYS else (width / scale, height / scale)
         left = picture.width - shown[0] if orientation in MIRRORED else 0.0
         top = picture.height - shown[1] if orientation in UPSIDE_DOWN else 0.0

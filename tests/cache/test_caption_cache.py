@@ -32,7 +32,7 @@ def arguments(model, store, **settings):
 
 def embeddings(cache) -> dict[str, torch.Tensor]:
     reader = CaptionReader(cache)
-    return {key: reader.embedding(key) for key in cache.texts["key"]}
+    return {key: reader.batch([key])[0][0] for key in cache.texts["key"]}
 
 
 @pytest.mark.parametrize("batch", [7, None])

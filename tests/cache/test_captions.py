@@ -70,7 +70,7 @@ def test_texts_are_stored_at_their_real_length(table, encode_texts, sana_tiny):
     assert max(tokens) == 300
     assert min(tokens) == 1  # the empty prompt is its BOS token alone
     reader = CaptionReader(cache)
-    assert {len(reader.embedding(key)) for key in cache.texts["key"]} == tokens
+    assert {len(reader.batch([key])[0][0]) for key in cache.texts["key"]} == tokens
 
 
 def test_every_distinct_text_is_encoded_once(table, encode_texts):
@@ -99,10 +99,10 @@ def test_length_and_precision_are_part_of_the_key(table, encode_texts):
 def test_a_batch_has_zeros_and_a_mask_behind_shorter_texts(table, encode_texts):
     reader = CaptionReader(encode_texts(table, prompts=["a red apple on a table", ""]))
     keys = [reader.key("", instructed=False), reader.key("a red apple on a table", instructed=True)]
-    long = reader.embedding(keys[1])
+    long = reader.batch([keys[1]])[0][0]
     embeddings, mask = reader.batch(keys)
     assert embeddings.shape == (2, *long.shape)
     assert mask.tolist() == [[1] + [0] * (len(long) - 1), [1] * len(long)]
     assert torch.equal(embeddings[1], long)
-    assert torch.equal(embeddings[0, :1], reader.embedding(keys[0]))
+    assert torch.equal(embeddings[0, :1], reader.batch([keys[0]])[0][0])
     assert not embeddings[0, 1:].any()

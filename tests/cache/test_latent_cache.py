@@ -87,7 +87,7 @@ def test_an_index_is_never_made_with_something_missing(planned, sana_tiny, tmp_p
     part = encode_latents(work, table, worker=0, **common)
     before = store.state()
     (store.folder / store.names()[0]).unlink()
-    with pytest.raises(InputError, match=r"latents are no longer in .*: run again"):
+    with pytest.raises(InputError, match=r"entries are no longer in .*: run again"):
         merge_latents(work, [part], store=store)
     assert store.state() != before, "so that ZenML runs the steps again"
 

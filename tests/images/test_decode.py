@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from sanaflow.images.contact_sheet import contact_sheet
 from sanaflow.images.decode import ChangedPictureError, UnreadablePictureError, read_crop, read_upright
@@ -144,3 +144,18 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(monkeypatch):
     monkeypatch.setattr(Image, "open", run_out)
     with pytest.raises(MemoryError):
         read_upright(b"")
+
+
+def test_a_picture_that_can_not_be_turned_is_cropped_as_it_is(tmp_path, monkeypatch):
+    def fail(picture):
+        raise ValueError("a tag that can't be written back")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(photograph(801, 601), "JPEG", quality=92, exif=exif)
+    (tmp_path / "a.jpg").write_bytes(data)
+    cropped = read_crop(
+        str(tmp_path / "a.jpg"), hashlib.sha256(data).hexdigest(), resize=(200, 150), crop=(0, 0, 200, 150)
+    )
+    assert psnr(cropped, photograph(801, 601).resize((200, 150), Image.Resampling.LANCZOS)) > 30
