@@ -88,7 +88,7 @@ def test_a_batch_pairs_latents_with_their_own_captions(caches):
         batch = batches[number]
         for latent, embedding, mask in zip(batch.latents, batch.embeddings, batch.mask, strict=True):
             [position] = [p for p in latents.entries.index if torch.equal(batches._latents.batch([p])[0], latent)]
-            expected = batches._captions.embedding(key_of[entries.at[position, "id"]])
+            expected = batches._captions.batch([key_of[entries.at[position, "id"]]])[0][0]
             assert torch.equal(embedding[mask.bool()], expected)
             seen[position] += 1
     assert seen == Counter(range(4))
