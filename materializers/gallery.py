@@ -8,7 +8,7 @@ from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
-from sanaflow.evaluation.gallery import Gallery, gallery_sheet
+from sanaflow.evaluation.gallery import Gallery, gallery_sheet, timeline
 
 
 class GalleryMaterializer(FileMaterializer):
@@ -37,5 +37,8 @@ class GalleryMaterializer(FileMaterializer):
     def save_visualizations(self, data: Gallery) -> dict[str, VisualizationType]:
         """The sheet."""
         if not data.pictures:
-            return self.draw_text("none.md", "No pictures: `validation.validation_prompts` is empty.\n")
-        return self.draw_picture("sheet.png", gallery_sheet(data))
+            return self.draw_text(
+                "none.md", "No pictures: `validation` has no `validation_prompt` and no `user_prompt_library`.\n"
+            )
+        over_time = data.rows["label"].str.startswith("step ").all()
+        return self.draw_picture("sheet.png", timeline(data) if over_time else gallery_sheet(data))

@@ -33,7 +33,7 @@ def shard_store(name: str, artifact_store: BaseArtifactStore | None = None) -> S
         Path(GlobalConfiguration().local_stores_path) / "sanaflow-shards"
     )
     return RemoteStore(
-        _FreshListing(artifact_store),
+        FreshListing(artifact_store),
         address,
         here=Path(here, digest_of(address)[:16]),
         limit=int(_limit_gib() * 2**30),
@@ -51,30 +51,36 @@ def _limit_gib() -> float:
     return limit
 
 
-class _FreshListing:
+class FreshListing:
     """An artifact store that lists what is there now: fsspec's remember what was there when they looked first."""
 
     def __init__(self, artifact_store: BaseArtifactStore) -> None:
         self._store = artifact_store
 
     def listdir(self, path: str) -> list[str]:
+        """Names in a folder."""
         self._forget()
         return [str(name) for name in self._store.listdir(path)]
 
     def exists(self, path: str) -> bool:
+        """Whether there is a file."""
         self._forget()
         return self._store.exists(path)
 
     def open(self, path: str, mode: str = "r") -> IO:
+        """Open a file."""
         return self._store.open(path, mode)
 
     def size(self, path: str) -> int | None:
+        """Bytes of a file."""
         return self._store.size(path)
 
     def rename(self, src: str, dst: str, overwrite: bool = False) -> None:
+        """Move a file."""
         self._store.rename(src, dst, overwrite=overwrite)
 
     def remove(self, path: str) -> None:
+        """Delete a file."""
         self._store.remove(path)
 
     def _forget(self) -> None:

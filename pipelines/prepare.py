@@ -60,13 +60,13 @@ def encode(
         base,
         datasets,
         seed=training.seed,
-        batch=training.train_batch_size * training.gradient_accumulation_steps,
+        batch=training.total_batch(),
         oversubscribe=training.allow_dataset_oversubscription,
     )
     work = look_up_latents(table, plan, base, caches)
     workers = range(caches.encode_workers)
     latents = merge_latents(work, [encode_latents(work, table, base, caches, worker) for worker in workers])
-    prompts = [*validation.validation_prompts, *(evaluation.evaluation_prompts or ())]
+    prompts = [*validation.prompts().values(), *(evaluation.evaluation_prompts or ())]
     texts = look_up_captions(table, base, caches, prompts, [validation.validation_negative_prompt])
     captions = merge_captions(texts, [encode_captions(texts, base, caches, worker) for worker in workers])
     return base, latents, captions

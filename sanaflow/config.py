@@ -11,8 +11,6 @@ import yaml
 from pydantic import (
     BaseModel,
     Field,
-    NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -22,6 +20,8 @@ from pydantic import (
 from sanaflow.datasets import Datasets, check_datasets, expanded
 from sanaflow.errors import InputError, nearest
 from sanaflow.section import Section
+from sanaflow.training_settings import TrainingSettings
+from sanaflow.validation_settings import ValidationSettings
 
 
 class ModelSettings(Section):
@@ -80,70 +80,6 @@ class CacheSettings(Section):
     encode_workers: int = Field(default=1, ge=1, le=64)
     """Steps that share the encoding of pictures, and as many for captions, each on a pod of its own where the stack
     has pods."""
-
-
-class ValidationSettings(Section):
-    """Pictures drawn while training."""
-
-    validation_prompts: tuple[str, ...] = ()
-    validation_negative_prompt: str = ""
-    validation_steps: PositiveInt = 500
-    """Draw after every so many optimizer steps, and before the first and after the last."""
-    validation_num_inference_steps: PositiveInt = 20
-    validation_guidance: float = Field(default=4.5, ge=1)
-    validation_resolution: int | None = Field(default=None, ge=32, multiple_of=32)
-    """Edge in pixels, which `SanaPipeline` wants to divide by 32; null for what the model was made for."""
-    validation_seed: int = 42
-
-
-class TrainingSettings(Section):
-    """The training run."""
-
-    model_type: Literal["full"] = "full"
-    max_train_steps: PositiveInt = 10_000
-    train_batch_size: PositiveInt = 4
-    allow_dataset_oversubscription: bool = False
-    """Show the pictures of a bucket that can't fill a batch more often, instead of refusing the run."""
-    gradient_accumulation_steps: PositiveInt = 1
-    learning_rate: PositiveFloat = 1e-5
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = "constant"
-    lr_warmup_steps: NonNegativeInt = 0
-    optimizer: Literal["torch-adamw"] = "torch-adamw"
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
-    adam_epsilon: PositiveFloat = 1e-8
-    adam_weight_decay: float = Field(default=0.01, ge=0)
-    max_grad_norm: PositiveFloat = 1.0
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """Precision of the matrix products; weights, loss and linear attention's sums stay in fp32."""
-    gradient_checkpointing: bool = False
-    caption_dropout_probability: float = Field(default=0.1, ge=0, le=1)
-    flow_schedule_shift: PositiveFloat | None = None
-    """k in `s' = k s / (1 + (k-1) s)`: how far training leans towards noise; null is 3.0, as in Sana's own training."""
-    flow_schedule_auto_shift: bool = False
-    """Take k from the number of latent tokens instead."""
-    checkpointing_steps: PositiveInt = 500
-    checkpoints_total_limit: PositiveInt = 2
-    seed: int = 42
-
-    @model_validator(mode="after")
-    def _one_shift(self) -> "TrainingSettings":
-        if self.flow_schedule_auto_shift and self.flow_schedule_shift is not None:
-            raise ValueError("'flow_schedule_shift' and 'flow_schedule_auto_shift' contradict each other: remove one")
-        return self
-
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> "TrainingSettings":
-        if self.lr_warmup_steps and self.lr_scheduler == "constant":
-            raise ValueError(
-                "'lr_warmup_steps' needs a schedule that warms up: set lr_scheduler 'constant_with_warmup'"
-            )
-        if self.lr_warmup_steps > self.max_train_steps:
-            raise ValueError(
-                f"'lr_warmup_steps' ({self.lr_warmup_steps}) is more than 'max_train_steps' ({self.max_train_steps}): "
-                "the learning rate would never be reached; lower the first"
-            )
-        return self
 
 
 class EvaluationSettings(Section):

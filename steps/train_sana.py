@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from zenml import step
+from zenml import get_step_context, log_metadata, step
 
 from materializers.gallery import GalleryMaterializer
 from materializers.sana_model import SanaModelMaterializer
@@ -15,7 +15,7 @@ from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.log import TrainingLog
 from steps.code_dependencies import code_digest, code_of
-from steps.store_folder import store_folder
+from steps.store_folder import checkpoint_mirror, store_folder
 
 CODE = ("sanaflow.training.run", "sanaflow.evaluation.sampling")
 
@@ -39,22 +39,30 @@ def train_sana(
     Annotated[TrainingLog, "training_log"],
     Annotated[Gallery, "validation_gallery"],
 ]:
-    """Tune the transformer on the caches alone. Run again after a kill, it goes on from its last checkpoint."""
+    """Tune on the caches alone, in this process or several. Run again after a kill, it goes on from its checkpoint."""
     from sanaflow.evaluation.sampling import validation_drawer
     from sanaflow.training.run import train_sana as train
 
     settings = [training.model_dump(), validation.model_dump()]
     same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, code_digest(*CODE)])
-    run_folder = store_folder("training") / same_run
+    run_folder, models_folder = store_folder("training") / same_run, store_folder("models")
     draw, gather = validation_drawer(model, captions, validation, run_folder / "validation")
-    tuned, log = train(
-        latents,
-        captions,
-        model=model,
-        settings=training,
-        run_folder=run_folder,
-        models_folder=store_folder("models"),
-        draw=draw if validation.validation_prompts else None,
-        draw_every=validation.validation_steps,
-    )
+    if training.num_processes == 1:
+        tuned, log = train(
+            latents,
+            captions,
+            model=model,
+            settings=training,
+            run_folder=run_folder,
+            models_folder=models_folder,
+            validation=validation,
+            draw=draw if validation.prompts() else None,
+            mirror=checkpoint_mirror(same_run),
+        )
+    else:
+        from steps.train_processes import train_in_processes
+
+        inputs = {name: artifacts[0].id for name, artifacts in get_step_context().inputs.items()}
+        tuned, log = train_in_processes(inputs, training, validation, run_folder, models_folder)
+    log_metadata({"steps": tuned.steps, "loss": float(log.steps["loss"].iloc[-1]), "skipped": len(log.skipped)})
     return tuned, log, gather()

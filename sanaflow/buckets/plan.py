@@ -31,7 +31,7 @@ class BucketPlan:
             crop box inside that (all in pixels), `bucket`, the aspect ratio as text, what the picture is for (`role`),
             `repeats`, its extra passes in an epoch, and `probability`, the share of those that an epoch shows.
         filtered: One row a (picture, dataset) that the settings leave out, with the reason.
-        batch: Samples that an optimizer step takes: `train_batch_size * gradient_accumulation_steps`.
+        batch: Samples that an optimizer step takes: `train_batch_size * gradient_accumulation_steps * num_processes`.
         preview: Some pictures with their crops drawn on them.
     """
 

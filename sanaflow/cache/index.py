@@ -10,7 +10,7 @@ from sanaflow.digests import digest_of
 
 LATENT_COLUMNS = [
     *("dataset", "id", "variant", "key", "shard", "row", "width", "height"),
-    *("role", "repeats", "probability"),
+    *("role", "repeats", "probability", "mask_id"),
 ]
 CAPTION_COLUMNS = ["dataset", "id", "caption", "key"]
 TEXT_COLUMNS = ["key", "shard", "row", "tokens"]
@@ -40,8 +40,9 @@ class LatentCache:
     Attributes:
         store: The shards.
         entries: One row a (picture, dataset, variant): its key, shard and row there, its bucket's `width` and `height`
-            in pixels, what it is for (`role`), `repeats`, the extra passes in an epoch, and `probability`, the share of
-            those that an epoch shows.
+            in pixels, what it is for (`role`), `repeats`, the extra passes in an epoch, `probability`, the share of
+            those that an epoch shows, and the sha256 of its mask or ''. A masked one's tensor has a channel more, the
+            mask in [0, 1].
         rejected: One row a picture without usable latents, with the reason.
         encoded: How many were encoded for this artifact, not found in the store.
         seconds: The slowest worker's time for that, without loading the autoencoder.

@@ -39,15 +39,17 @@ def look_up_latents(
         InputError: The store can't be read.
     """
     fingerprint = latents_fingerprint(model, settings)
-    keys = [latent_key(row, fingerprint) for row in plan.crops[GEOMETRY].to_numpy()]
-    crops = plan.crops.assign(key=keys).join(table.pictures.set_index(["dataset", "id"])["file"], on=["dataset", "id"])
+    of_table = table.pictures.set_index(["dataset", "id"])[["file", "mask_id"]]
+    crops = plan.crops.join(of_table, on=["dataset", "id"])
+    crops["key"] = [latent_key(row, fingerprint) for row in crops[GEOMETRY].to_numpy()]
     found = store.find(crops["key"])
     missing = crops[~crops["key"].isin(found)].drop_duplicates("key")
     missing = missing.sort_values(["width", "height", *GEOMETRY])  # not by key: other code makes the same batches
     print(f"{len(found):,} of {crops['key'].nunique():,} latents reused, {len(missing):,} to encode")
-    shape = [f"{width}x{height}" for width, height in zip(missing["width"], missing["height"], strict=True)]
+    shape = missing["width"].astype(str) + "x" + missing["height"].astype(str)
+    shape += np.where(missing["mask_id"] == "", "", " and mask")
     size = [batch_size(w, h, settings) for w, h in zip(missing["width"], missing["height"], strict=True)]
-    batch = missing.groupby(["width", "height"]).cumcount() // np.array(size, dtype=int)
+    batch = missing.groupby(shape).cumcount() // np.array(size, dtype=int)
     missing = missing.assign(shape=shape, batch=batch)
     pixels = missing["width"] * missing["height"]
     return LatentWork(crops, share_out(missing, pixels.to_numpy(), settings.encode_workers))
@@ -64,7 +66,8 @@ def encode_latents(
 ) -> EncodedPart:
     """Encode one worker's part and write it to the store; what is there by now is left alone.
 
-    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`. A
+    Latents are (channels, height, width), already times the autoencoder's scaling factor, in `settings.vae_dtype`; a
+    masked picture's have one channel more, see `LatentCache.entries`. A
     picture whose latents aren't finite is reported, never stored.
 
     Raises:

@@ -11,7 +11,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
 
 from sanaflow.cache.halving import Halving
-from sanaflow.cache.latents import decode_latents, encode_pictures, load_autoencoder
+from sanaflow.cache.latents import decode_latents, encode_pictures, load_autoencoder, shrink_mask
 from sanaflow.cache.parts import EncodedPart
 from sanaflow.cache.read_ahead import read_ahead
 from sanaflow.cache.store import SHARD_BYTES, ShardStore
@@ -44,12 +44,12 @@ def encode_missing(
         InputError: See `latent_cache.encode_latents`.
     """
     vae = load_autoencoder(model, settings, default_device())
-    encoder = _Encoder(vae, table.uri_of(), settings, store, model.name, total=len(missing))
+    encoder = _Encoder(vae, table.uri_of(), table.mask_uri_of(), settings, store, model.name, total=len(missing))
     channels, ratio = vae.config.latent_channels, vae.spatial_compression_ratio
     itemsize = torch.empty(0, dtype=vae.dtype).element_size()
 
     def latent_bytes(row: Any) -> int:
-        return channels * (row.width // ratio) * (row.height // ratio) * itemsize
+        return (channels + (row.mask_id != "")) * (row.width // ratio) * (row.height // ratio) * itemsize
 
     began = time.perf_counter()
     with torch.inference_mode(), encoder.progress:
@@ -66,13 +66,14 @@ class _Encoder:
         self,
         vae: Any,
         uri_of: dict[tuple[str, str], str],
+        mask_uri_of: dict[tuple[str, str], str],
         settings: CacheSettings,
         store: ShardStore,
         model: str,
         *,
         total: int,
     ) -> None:
-        self._uri_of, self._store, self._model = uri_of, store, model
+        self._uri_of, self._mask_uri_of, self._store, self._model = uri_of, mask_uri_of, store, model
         self._encode_batch = Halving(
             lambda pictures: encode_pictures(vae, pictures, settings),
             advice="set caches.vae_enable_tiling: true, or a lower resolution",
@@ -109,13 +110,25 @@ class _Encoder:
             return None
         return writer.submit(self._store.write, entries, lambda ones: {"latents": torch.stack(ones)}, model=self._model)
 
-    def _read(self, row: Any) -> Image.Image | None:
-        uri = self._uri_of[row.dataset, row.id]
+    def _read(self, row: Any) -> list[Image.Image] | None:
+        """The picture's crop and, where it has a mask, the mask's; None if they can't be decoded."""
+        files = [(self._uri_of[row.dataset, row.id], row.id)]
+        if row.mask_id:
+            files.append((self._mask_uri_of[row.dataset, row.id], row.mask_id))
+        size, box = (row.resize_width, row.resize_height), (row.left, row.top, row.right, row.bottom)
+        crops: list[Image.Image] = []
+        for uri, digest in files:
+            crop = self._read_crop(row.key, uri, digest, resize=size, crop=box)
+            if crop is None:
+                return None
+            crops.append(crop)
+        return crops
+
+    def _read_crop(self, key: str, uri: str, digest: str, **geometry: Any) -> Image.Image | None:
         try:
-            box = (row.left, row.top, row.right, row.bottom)
-            return read_crop(uri, row.id, resize=(row.resize_width, row.resize_height), crop=box)
+            return read_crop(uri, digest, **geometry)
         except UnreadablePictureError as error:
-            self._reasons[row.key] = str(error)
+            self._reasons[key] = str(error)
             return None
         except FileNotFoundError:
             raise InputError(
@@ -127,17 +140,17 @@ class _Encoder:
         except (OSError, ChangedPictureError) as error:
             raise InputError(f"the picture '{uri}' can't be read any more ({error}): run again, to look anew") from None
 
-    def _encode_rows(self, rows: list[Any], pictures: list[Image.Image | None]) -> dict[str, torch.Tensor]:
-        read = [(row, picture) for row, picture in zip(rows, pictures, strict=True) if picture is not None]
+    def _encode_rows(self, rows: list[Any], crops: list[list[Image.Image] | None]) -> dict[str, torch.Tensor]:
+        read = [(row, *crop) for row, crop in zip(rows, crops, strict=True) if crop is not None]
         if not read:
             return {}
-        whole = [picture for _, picture in read]
+        whole = [picture for _, picture, *_ in read]
         entries = {}
-        for (row, picture), latent in zip(read, self._encode_batch(whole, size=whole[0].size), strict=True):
+        for (row, picture, *mask), latent in zip(read, self._encode_batch(whole, size=whole[0].size), strict=True):
             if not latent.isfinite().all():
                 self._reasons[row.key] = "its latents are not finite numbers"
                 continue
-            entries[row.key] = latent
+            entries[row.key] = torch.cat([latent, shrink_mask(mask[0], latent)]) if mask else latent
             if len(self.shown) < PREVIEW_PICTURES:
                 self.shown.append((picture, latent))
         self.encoded += len(entries)

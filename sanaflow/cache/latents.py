@@ -18,7 +18,7 @@ from sanaflow.model.reference import ModelReference
 
 CODE = [file_digest(Path(file)) for file in (__file__, decode.__file__, loading.__file__)]
 """Part of every key: changed code never gets latents that other code made."""
-GEOMETRY = ["id", "width", "height", "resize_width", "resize_height", "left", "top"]
+GEOMETRY = ["id", "mask_id", "width", "height", "resize_width", "resize_height", "left", "top"]
 BATCH_PIXELS = 4 * 2**20
 """Where no batch size is set: pictures of so many pixels together are one batch. Four of Sana's 1024 px."""
 BATCH_PIXELS_ON_CPU = 2**15
@@ -35,7 +35,7 @@ def latent_key(geometry: Sequence[Any], fingerprint: str) -> str:
     """The content address of a crop's latents.
 
     Args:
-        geometry: The columns `GEOMETRY`: sha256 of the picture's bytes, and what is cut out of it.
+        geometry: The columns `GEOMETRY`: sha256 of the picture's bytes and of its mask's, and what is cut out of them.
         fingerprint: `latents_fingerprint`.
     """
     return digest_of([*(x.item() if hasattr(x, "item") else x for x in geometry), fingerprint])
@@ -66,6 +66,12 @@ def encode_pictures(vae: AutoencoderDC, pictures: Sequence[Image.Image], setting
         pixels = to_pixels(pictures[i : i + portion], vae.device).to(vae.dtype, memory_format=torch.channels_last)
         encoded += (vae.encode(pixels).latent * vae.config.scaling_factor).cpu().contiguous()
     return encoded
+
+
+def shrink_mask(mask: Image.Image, latents: torch.Tensor) -> torch.Tensor:
+    """A mask's brightness averaged over what each latent place stands for, (1, height, width) in [0, 1]."""
+    small = mask.convert("L").resize((latents.shape[2], latents.shape[1]), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(small))[None].to(latents.dtype) / 255
 
 
 def to_pixels(pictures: Sequence[Image.Image], device: torch.device) -> torch.Tensor:

@@ -22,11 +22,16 @@ class LatentReader:
         self._store = cache.store
         self._store.check(cache.entries["shard"])
         self._places = list(zip(cache.entries["shard"], cache.entries["row"], strict=True))
+        self._masked = (cache.entries["mask_id"] != "").tolist()
 
     def batch(self, positions: Sequence[int]) -> torch.Tensor:
         """(batch, channels, height, width), all of one bucket, in the precision they were stored in."""
         places = [self._places[position] for position in positions]
         shards = {shard: self._store.read(shard) for shard in {shard for shard, _ in places}}
+        masked = [self._masked[position] for position in positions]
+        if any(masked):
+            both = zip(places, masked, strict=True)
+            return torch.stack([shards[shard]["latents"][row][: -1 if cut else None] for (shard, row), cut in both])
         first = shards[places[0][0]]
         if len(shards) == 1:
             batch = first.rows["latents"].take([row for _, row in places], axis=0)
@@ -36,6 +41,17 @@ class LatentReader:
                 batch[i] = shards[shard].rows["latents"][row]
         latents = first["latents"]
         return torch.from_numpy(batch).view(latents.dtype).view(len(places), *latents.shape[1:])
+
+    def masks(self, positions: Sequence[int]) -> torch.Tensor | None:
+        """(batch, 1, height, width) fp32 in [0, 1], ones where a picture has no mask; None where none has one."""
+        if not any(self._masked[position] for position in positions):
+            return None
+        batch = []
+        for position in positions:
+            shard, row = self._places[position]
+            latents = self._store.read(shard)["latents"][row]
+            batch.append(latents[-1:].float() if self._masked[position] else torch.ones(1, *latents.shape[1:]))
+        return torch.stack(batch)
 
     def expect(self, positions: Sequence[int]) -> None:
         """Say what is read next, so that it can be fetched meanwhile."""

@@ -24,8 +24,8 @@ def latent_statistics(entries: pd.DataFrame, store: ShardStore) -> LatentStatist
     means, squares = [], []
     for shard, rows in sample.groupby("shard"):
         latents = store.read(shard)["latents"]
-        for row in rows["row"]:
-            values = latents[row].float()
+        for entry in rows.itertuples():
+            values = latents[entry.row][: -1 if entry.mask_id else None].float()
             means.append(values.mean(dim=(1, 2)))
             squares.append(values.square().mean(dim=(1, 2)))
     mean, square = torch.stack(means), torch.stack(squares)

@@ -41,6 +41,25 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     hidden.replace(path)
 
 
+def timeline(gallery: Gallery, *, most: int = 8) -> Image.Image:
+    """One row a (prompt, size, raw or ema), one column a step, of `most` steps evenly picked, the last among them."""
+    rows = gallery.rows.assign(
+        step=gallery.rows["label"].str.extract(r"step (\d+)", expand=False).astype(int),
+        whose=gallery.rows["label"].str.extract(r", (\w+)$", expand=False).fillna(""),
+    )
+    steps = sorted(set(rows["step"]))
+    if len(steps) > most:
+        steps = sorted({steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)})
+    pictures, labels = [], []
+    for (prompt, _, _, whose), line in rows.groupby(["prompt", "width", "height", "whose"], sort=False):
+        position_of = dict(zip(line["step"], line.index, strict=True))
+        for step in steps:
+            there = position_of.get(step)
+            pictures.append(Image.new("RGB", (8, 8), "white") if there is None else gallery.pictures[there])
+            labels.append(f"{step:,}{' ' + whose if whose else ''}: {prompt}")
+    return contact_sheet(pictures, labels, columns=len(steps))
+
+
 def gallery_sheet(gallery: Gallery, *, columns: int = 8) -> Image.Image:
     """One row a label ('step 100', 'base', 'tuned'), one column a prompt, for the first `columns` prompts."""
     by_label = [positions[:columns] for positions in gallery.rows.groupby("label", sort=False).indices.values()]

@@ -20,10 +20,10 @@ from sanaflow.model.loading import (
     default_device,
     load_drawing_pipeline,
     load_transformer,
-    load_tuned_transformer,
     native_resolution,
 )
 from sanaflow.model.reference import ModelReference
+from sanaflow.model.tunable import load_tuned
 from sanaflow.model.tuned import SanaModel
 
 
@@ -41,16 +41,17 @@ def score_clip(
         InputError: A model can't be loaded, a prompt was not encoded, or there is nothing to score.
     """
     prompts = list(product(evaluation_prompts(captions, settings), settings.evaluation_seeds))
-    resolution = validation.validation_resolution or native_resolution(model)
+    size = validation.sizes(native_resolution(model))[0]
     reader, clip = CaptionReader(captions), load_clip(settings)  # before drawing: a wrong name shows at once
     drawn: dict[str, list[Image.Image]] = {}
-    for label, load in (("base", lambda: load_transformer(model)), ("tuned", lambda: load_tuned_transformer(tuned))):
+    for label in ("base", *tuned.versions()):
+        transformer = load_transformer(model) if label == "base" else load_tuned(tuned, model, label)
         drawn[label] = draw_pictures(
-            load_drawing_pipeline(model, load().to(default_device()), default_device()),
+            load_drawing_pipeline(model, transformer.to(default_device()), default_device()),
             reader,
             prompts,
             negative_prompt=validation.validation_negative_prompt,
-            resolution=resolution,
+            size=size,
             num_inference_steps=settings.evaluation_num_inference_steps,
             guidance=settings.evaluation_guidance,
             batch_size=settings.evaluation_batch_size,

@@ -25,11 +25,12 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
         (row.label, row.prompt, row.seed): picture
         for row, picture in zip(gallery.rows.itertuples(), gallery.pictures, strict=True)
     }
+    models = [name for name in ("base", "tuned", "ema") if name in scores]
     ordered = scores.assign(gain=scores["tuned"] - scores["base"]).sort_values("gain", ascending=False)
     rows = "".join(
         f"<tr><td>{escape(s.prompt)}</td><td>{s.seed}</td>"
-        f"<td>{_image(picture_of['base', s.prompt, s.seed])}<br>{s.base:.2f}</td>"
-        f"<td>{_image(picture_of['tuned', s.prompt, s.seed])}<br>{s.tuned:.2f}</td>{_gain(s.gain)}</tr>"
+        + "".join(f"<td>{_image(picture_of[m, s.prompt, s.seed])}<br>{getattr(s, m):.2f}</td>" for m in models)
+        + f"{_gain(s.gain)}</tr>"
         for s in ordered.itertuples()
     )
     totals = "".join(
@@ -45,7 +46,7 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
 <p>100 times the cosine between prompt and picture, by <b>{escape(judge)}</b>; same prompts, seeds and initial noise
 for both.{caveat} </p>
 <table><tr><th></th>{"".join(f"<th>{column}</th>" for column in summary.columns)}</tr>{totals}</table>
-<table><tr><th>prompt</th><th>seed</th><th>base</th><th>tuned</th><th>gain</th></tr>{rows}</table>
+<table><tr><th>prompt</th><th>seed</th>{"".join(f"<th>{name}</th>" for name in models)}<th>gain</th></tr>{rows}</table>
 </body></html>
 """
 

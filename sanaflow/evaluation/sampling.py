@@ -12,7 +12,7 @@ from PIL import Image
 from sanaflow.cache.index import CaptionCache
 from sanaflow.cache.reading import CaptionReader
 from sanaflow.config import ValidationSettings
-from sanaflow.evaluation.gallery import Gallery, gallery_of, save_picture
+from sanaflow.evaluation.gallery import Gallery, gallery_of, save_picture, timeline
 from sanaflow.model.loading import load_drawing_pipeline, native_resolution
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
@@ -24,13 +24,13 @@ def draw_pictures(
     prompts: Sequence[tuple[str, int]],
     *,
     negative_prompt: str,
-    resolution: int,
+    size: tuple[int, int],
     num_inference_steps: int,
     guidance: float,
     batch_size: int,
     description: str = "drawing",
 ) -> list[Image.Image]:
-    """One square picture for each (prompt, seed); the initial noise is a function of the seed alone.
+    """One picture of `size`, (width, height), for each (prompt, seed); the initial noise is the seed's and the size's.
 
     Raises:
         InputError: A prompt is not in the caption cache.
@@ -51,8 +51,8 @@ def draw_pictures(
                     negative_prompt_embeds=embeddings[len(batch) :],
                     negative_prompt_attention_mask=mask[len(batch) :],
                     generator=[torch.Generator().manual_seed(seed) for _, seed in batch],
-                    height=resolution,
-                    width=resolution,
+                    width=size[0],
+                    height=size[1],
                     num_inference_steps=num_inference_steps,
                     guidance_scale=guidance,
                     use_resolution_binning=False,
@@ -64,37 +64,48 @@ def draw_pictures(
 
 def validation_drawer(
     model: ModelReference, captions: CaptionCache, settings: ValidationSettings, folder: Path
-) -> tuple[Callable[[torch.nn.Module, int], None], Callable[[], Gallery]]:
-    """What draws the validation pictures into `folder` while training, and what gathers them all at the end."""
-    prompts = [(prompt, settings.validation_seed) for prompt in settings.validation_prompts]
+) -> tuple[Callable[[torch.nn.Module, int, str], dict[str, Image.Image]], Callable[[], Gallery]]:
+    """What draws the validation pictures into `folder` while training, and what gathers them all at the end.
+
+    The first is given a transformer, the steps done and whose weights it has, 'raw' or 'ema', and gives the pictures by
+    prompt name and size. It keeps `timeline.png` beside them: a row a prompt and size, a column a step.
+    """
+    shown = list(product(settings.prompts().items(), settings.sizes(native_resolution(model))))
     reader = cache(lambda: CaptionReader(captions))  # opened once, when the first picture is drawn
 
-    def file(step: int, number: int) -> Path:
-        return folder / f"step-{step:08d}" / f"{number:04d}.png"
+    def file(step: int, weights: str, name: str, size: tuple[int, int]) -> Path:
+        return folder / f"step-{step:08d}" / weights / f"{name}_{size[0]}x{size[1]}.png"
 
-    def draw(transformer: torch.nn.Module, step: int) -> None:
+    def draw(transformer: torch.nn.Module, step: int, weights: str) -> dict[str, Image.Image]:
         transformer.eval()
-        pictures = draw_pictures(
-            load_drawing_pipeline(model, transformer, next(transformer.parameters()).device),
-            reader(),
-            prompts,
-            negative_prompt=settings.validation_negative_prompt,
-            resolution=settings.validation_resolution or native_resolution(model),
-            num_inference_steps=settings.validation_num_inference_steps,
-            guidance=settings.validation_guidance,
-            batch_size=4,
-            description=f"drawing after step {step:,}",
-        )
-        for number, picture in enumerate(pictures):
-            save_picture(picture, file(step, number))
+        pipeline = load_drawing_pipeline(model, transformer, next(transformer.parameters()).device)
+        drawn = {}
+        for size in dict.fromkeys(size for _, size in shown):
+            pictures = draw_pictures(
+                pipeline,
+                reader(),
+                [(prompt, settings.validation_seed) for prompt in settings.prompts().values()],
+                negative_prompt=settings.validation_negative_prompt,
+                size=size,
+                num_inference_steps=settings.validation_num_inference_steps,
+                guidance=settings.validation_guidance,
+                batch_size=4,
+                description=f"drawing after step {step:,}" + (", ema" if weights == "ema" else ""),
+            )
+            for name, picture in zip(settings.prompts(), pictures, strict=True):
+                save_picture(picture, file(step, weights, name, size))
+                drawn[f"{name} {size[0]}x{size[1]}" + (" ema" if weights == "ema" else "")] = picture
+        save_picture(timeline(gather()), folder / "timeline.png")
+        return drawn
 
     def gather() -> Gallery:
         steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
-        return gallery_of(
-            [
-                (f"step {step}", prompt, seed, Image.open(file(step, number)).copy())
-                for step, (number, (prompt, seed)) in product(steps, enumerate(prompts))
-            ]
-        )
+        drawn = []
+        for step, weights in product(steps, ("raw", "ema")):
+            label = f"step {step}" + (", ema" if weights == "ema" else "")
+            for (name, prompt), size in shown:
+                if (path := file(step, weights, name, size)).exists():
+                    drawn.append((label, prompt, settings.validation_seed, Image.open(path).copy()))
+        return gallery_of(drawn)
 
     return draw, gather

@@ -12,7 +12,7 @@ class ClipScores:
     """CLIP scores, 100 times the cosine between prompt and picture.
 
     Attributes:
-        scores: One row a (prompt, seed): `base` and `tuned`.
+        scores: One row a (prompt, seed): `base`, `tuned` and, if there is a moving average of the weights, `ema`.
         model: The CLIP model that judged.
         report: The scores and pictures as an HTML page.
     """
@@ -23,6 +23,8 @@ class ClipScores:
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation, minimum and maximum of base, tuned and of the paired gain, for `ClipScores.scores`."""
+    """Mean, standard deviation, minimum and maximum of each model and of its paired gain, for `ClipScores.scores`."""
     columns = scores[["base", "tuned"]].assign(gain=scores["tuned"] - scores["base"])
+    if "ema" in scores:
+        columns = columns.assign(ema=scores["ema"], **{"gain of ema": scores["ema"] - scores["base"]})
     return columns.agg(["mean", "std", "min", "max"]).T

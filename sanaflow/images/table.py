@@ -37,3 +37,7 @@ class ImageTable:
     def uri_of(self) -> dict[tuple[str, str], str]:
         """Where each (dataset, picture id) can be read now."""
         return {(p.dataset, p.id): p.uri for p in self.pictures.itertuples()}
+
+    def mask_uri_of(self) -> dict[tuple[str, str], str]:
+        """Where the mask of each (dataset, picture id) that has one can be read now."""
+        return {(p.dataset, p.id): p.mask_uri for p in self.pictures.itertuples() if p.mask_uri}

@@ -12,7 +12,6 @@ from transformers import AutoTokenizer, BitsAndBytesConfig, Gemma2Model, PreTrai
 from sanaflow.errors import InputError
 from sanaflow.model.attention import keep_linear_attention_fp32
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel
 from sanaflow.progress import quietly
 
 BITSANDBYTES: dict[str, Callable[[torch.dtype], BitsAndBytesConfig]] = {
@@ -54,23 +53,11 @@ def load_tokenizer(model: ModelReference) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_transformer(model: ModelReference) -> SanaTransformer2DModel:
-    """The transformer with fp32 weights, its linear attention safe under autocast."""
-    transformer = _load_weights(model, "transformer", SanaTransformer2DModel, torch_dtype=torch.float32)
+def load_transformer(model: ModelReference, dtype: torch.dtype = torch.float32) -> SanaTransformer2DModel:
+    """The transformer, frozen, its linear attention safe under autocast."""
+    transformer = _load_weights(model, "transformer", SanaTransformer2DModel, torch_dtype=dtype)
     keep_linear_attention_fp32(transformer)
     return transformer
-
-
-def load_tuned_transformer(tuned: SanaModel) -> SanaTransformer2DModel:
-    """The tuned transformer with fp32 weights.
-
-    Raises:
-        InputError: Its weights are missing or damaged.
-    """
-    tuned.verify()
-    transformer = SanaTransformer2DModel.from_pretrained(tuned.folder, torch_dtype=torch.float32)
-    keep_linear_attention_fp32(transformer)
-    return transformer.requires_grad_(False).eval()
 
 
 def load_drawing_pipeline(model: ModelReference, transformer: torch.nn.Module, device: torch.device) -> SanaPipeline:

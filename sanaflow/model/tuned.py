@@ -9,15 +9,19 @@ from sanaflow.errors import InputError
 
 @dataclass(frozen=True)
 class SanaModel:
-    """A tuned transformer.
+    """A tuned transformer, or an adapter on the base model's.
 
     Attributes:
-        folder: The transformer's folder as `SanaTransformer2DModel.from_pretrained` loads it; its name is the digest.
+        folder: The weights, in a folder whose name is their digest. `kind` 'full': a transformer as
+            `SanaTransformer2DModel.from_pretrained` loads it. 'standard': a LoRA as `SanaPipeline.load_lora_weights`
+            loads it. 'lycoris': LyCORIS' weights and configuration.
         steps: Optimizer steps taken.
         base_model: Name of the model it started from, with its commit if it has one.
         base_digest: That model's digest.
         data_digests: Digests of the latent and the caption cache it saw.
         settings: The training settings.
+        kind: What the folder holds.
+        ema: Whether its folder `ema` holds the moving average, in the same form.
     """
 
     folder: Path
@@ -26,10 +30,16 @@ class SanaModel:
     base_digest: str
     data_digests: dict[str, str]
     settings: dict
+    kind: str = "full"
+    ema: bool = False
 
     def digest(self) -> str:
         """sha256 over the weights and the config."""
         return self.folder.name
+
+    def versions(self) -> dict[str, Path]:
+        """Where the weights are: 'tuned', and 'ema' if there is an average."""
+        return {"tuned": self.folder} | ({"ema": self.folder / "ema"} if self.ema else {})
 
     def verify(self) -> None:
         """Check the weights against their digest.
@@ -45,5 +55,6 @@ class SanaModel:
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over a transformer's folder: its weights and its config."""
-    return digest_of({path.name: file_digest(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {})
+    """sha256 over all files of a model's folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of({path.relative_to(folder).as_posix(): file_digest(path) for path in files})

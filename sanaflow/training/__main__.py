@@ -1,6 +1,7 @@
 """Prepare and train without ZenML, on a bare machine; takes the same YAML and the same caches as the pipeline.
 
 python -m sanaflow.training configs/demo.yaml --store runs
+accelerate launch --num_processes 2 -m sanaflow.training RUN.yaml --store runs   # training.num_processes: 2
 
 To use the caches of a pipeline's stack, let --store be the folder `sanaflow` in its artifact store.
 """
@@ -41,14 +42,14 @@ def main(run_yaml: Path, store: Path) -> None:
         run.datasets,
         alignment=pixels_per_token(model),
         seed=run.training.seed,
-        batch=run.training.train_batch_size * run.training.gradient_accumulation_steps,
+        batch=run.training.total_batch(),
         oversubscribe=run.training.allow_dataset_oversubscription,
     )
     shards = FolderStore(store / "latents")
     latents = make_latent_cache(table, plan, model=model, settings=run.caches, store=shards)
     captions = make_caption_cache(
         table,
-        prompts=run.validation.validation_prompts,
+        prompts=list(run.validation.prompts().values()),
         negative_prompts=[run.validation.validation_negative_prompt],
         model=model,
         settings=run.caches,
@@ -64,8 +65,8 @@ def main(run_yaml: Path, store: Path) -> None:
         settings=run.training,
         run_folder=run_folder,
         models_folder=store / "models",
-        draw=draw if run.validation.validation_prompts else None,
-        draw_every=run.validation.validation_steps,
+        validation=run.validation,
+        draw=draw if run.validation.prompts() else None,
     )
     log.steps.to_csv(run_folder / "log.csv", index=False)
     print(f"model: {tuned.folder}\nlog and pictures: {run_folder}")

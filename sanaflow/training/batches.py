@@ -24,11 +24,21 @@ AHEAD = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Latents (batch, channels, height, width), embeddings (batch, tokens, channels) and their mask (batch, tokens)."""
+    """Samples of one size.
+
+    Attributes:
+        latents: (batch, channels, height, width).
+        embeddings: (batch, tokens, channels).
+        mask: Which tokens count, (batch, tokens).
+        loss_mask: How much each place's loss counts, (batch, 1, height, width) in [0, 1]; None: all alike.
+        regularisation: Which samples the model should go on seeing as it did, bool (batch,).
+    """
 
     latents: torch.Tensor
     embeddings: torch.Tensor
     mask: torch.Tensor
+    loss_mask: torch.Tensor | None = None
+    regularisation: torch.Tensor | None = None
 
 
 class Batches:
@@ -37,6 +47,8 @@ class Batches:
     def __init__(self, latents: LatentCache, captions: CaptionCache, settings: TrainingSettings) -> None:
         """Open both caches. Their rows are put in an order of their own: files' names decide nothing.
 
+        Batches have no process: of `num_processes`, each takes every so many-th.
+
         Raises:
             InputError: A shard is missing or damaged.
         """
@@ -44,6 +56,8 @@ class Batches:
         entries = trained.sort_values(["dataset", "id", "variant"], ignore_index=True)
         if not (entries["probability"] > 0).any():
             raise InputError("every dataset has 'probability: 0': there is nothing to train on; raise one")
+        self.entries = entries
+        self._regularisation = torch.from_numpy((entries["role"] == "regularisation").to_numpy(copy=True))
         self._latents = LatentReader(replace(latents, entries=entries))
         self._captions = CaptionReader(captions)
         self._settings = settings
@@ -59,21 +73,57 @@ class Batches:
         by_picture = captions.captions.groupby(["dataset", "id"])["key"].agg(sorted).to_dict()
         self._caption_keys = [by_picture[pair] for pair in zip(entries["dataset"], entries["id"], strict=True)]
         self._unconditional = self._captions.key("", instructed=False)
-        self._chosen = lru_cache(2 * AHEAD)(self._choose)
+        self._chosen = lru_cache(2 * AHEAD * settings.num_processes)(self._choose)
 
     def __getitem__(self, number: int) -> Batch:
         """Batch `number`, counted over all epochs."""
         positions, keys = self._chosen(number)
-        coming = [self._chosen(later) for later in range(number, number + AHEAD)]
+        processes = self._settings.num_processes
+        coming = [self._chosen(later) for later in range(number, number + AHEAD * processes, processes)]
         self._latents.expect([position for positions, _ in coming for position in positions])
         self._captions.expect([key for _, keys in coming for key in keys])
-        return Batch(self._latents.batch(positions), *self._captions.batch(keys))
+        return Batch(
+            self._latents.batch(positions),
+            *self._captions.batch(keys),
+            loss_mask=self._latents.masks(positions),
+            regularisation=self._regularisation[positions],
+        )
+
+    def epochs(self, number: int) -> float:
+        """How many epochs the first `number` batches are; a part of one is a fraction."""
+        epoch = self._epoch_of(number)
+        begin = self._ends[epoch]
+        return epoch + (number - begin) / len(self._epoch(epoch))
+
+    def in_epochs(self, count: int) -> int:
+        """How many batches the first `count` epochs have."""
+        while len(self._ends) <= count:
+            self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
+        return self._ends[count]
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Width and height of a batch's latents."""
+        height, width = self._latents.batch(self._chosen(number)[0][:1]).shape[2:]
+        return width, height
+
+    def tokens(self) -> list[int]:
+        """How many latent places a sample has, for every size there is."""
+        one_of_each = self.entries.drop_duplicates(["width", "height"]).index
+        return sorted({self._latents.batch([position])[0, 0].numel() for position in one_of_each})
+
+    def samples(self, number: int) -> list[str]:
+        """The pictures of a batch, as 'dataset/sha256', to be named in a report."""
+        rows = self.entries.iloc[self._chosen(number)[0]]
+        return [f"{row.dataset}/{row.id}" for row in rows.itertuples()]
+
+    def _epoch_of(self, number: int) -> int:
+        while self._ends[-1] <= number:
+            self.in_epochs(len(self._ends))
+        return bisect_right(self._ends, number) - 1
 
     def _choose(self, number: int) -> tuple[list[int], list[str]]:
         """The batch's positions in the latent cache's index, and the keys of their embeddings."""
-        while self._ends[-1] <= number:
-            self._ends.append(self._ends[-1] + len(self._epoch(len(self._ends) - 1)))
-        epoch = bisect_right(self._ends, number) - 1
+        epoch = self._epoch_of(number)
         positions = self._epoch(epoch)[number - self._ends[epoch]]
         return positions, [self._caption(position, row, number) for row, position in enumerate(positions)]
 

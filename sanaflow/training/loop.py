@@ -1,157 +1,322 @@
 """The training loop: from the caches alone, neither autoencoder nor text encoder in memory."""
 
+import json
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from diffusers import SanaTransformer2DModel
-from diffusers.optimization import get_scheduler
+from PIL import Image
+from torch.distributed.tensor import DTensor
 
-from sanaflow.config import TrainingSettings
+from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
 from sanaflow.progress import progress_bar
-from sanaflow.training.batches import Batch, Batches
-from sanaflow.training.flow import add_noise, auto_shift, draw_sigmas, flow_losses, losses_by_sigma, timesteps
-from sanaflow.training.log import COLUMNS, SIGMA_BINS, TrainingLog
-from sanaflow.training.randomness import generator
-from sanaflow.training.state import load_checkpoint, save_checkpoint
+from sanaflow.training.batches import Batches
+from sanaflow.training.checkpoints import Checkpoints
+from sanaflow.training.ema import swapped_in, update
+from sanaflow.training.evaluation_loss import EvaluationLoss
+from sanaflow.training.flow import sums_by_sigma
+from sanaflow.training.guard import Guard
+from sanaflow.training.log import COLUMNS, EVALUATION_COLUMNS, SIGMA_BINS, SKIPPED_COLUMNS, TrainingLog
+from sanaflow.training.loss import batch_losses, sigmas_of
+from sanaflow.training.optimizers import averaged
+from sanaflow.training.setup import Setup
+from sanaflow.training.stop import StoppedError, StopSignal
+from sanaflow.training.trackers import track_evaluation, track_pictures, track_steps
 
-SANA_SHIFT = 3.0
 LOG_WINDOW = 10
-Draw = Callable[[torch.nn.Module, int], None]
-"""Called with the model and the number of steps taken, to draw validation pictures."""
+"""Steps after which numbers are read from the GPU, which waits for it."""
+Draw = Callable[[torch.nn.Module, int, str], dict[str, Image.Image]]
+"""Called with the model, the number of steps done and whose weights it has, 'raw' or 'ema'; gives pictures by name."""
 
 
-def train(
-    transformer: SanaTransformer2DModel,
-    batches: Batches,
-    *,
-    settings: TrainingSettings,
-    checkpoints: Path,
-    draw: Draw | None = None,
-    draw_every: int = 0,
-) -> TrainingLog:
-    """Train in place, from the newest checkpoint if there is one; the result is the same as without the interruption.
+class Loop:
+    """One run: `run` takes it to its end, from the newest checkpoint if there is one.
 
-    Args:
-        transformer: A `SanaTransformer2DModel` with fp32 weights.
-        batches: What it learns from.
-        settings: How.
-        checkpoints: Folder for checkpoints, of this run alone.
-        draw: Draws validation pictures before the first step, after each `draw_every` and after the last.
-        draw_every: Optimizer steps.
-
-    Raises:
-        InputError: The loss is no longer a finite number, or a checkpoint can't be written.
+    The result is the same as without the interruption.
     """
-    AcceleratorState._reset_state()  # a process may train more than once, and in another precision
-    accelerator = Accelerator(
-        mixed_precision=settings.mixed_precision, gradient_accumulation_steps=settings.gradient_accumulation_steps
-    )
-    if accelerator.num_processes > 1:
-        raise InputError("training runs on one process for now: start it without `accelerate launch` or torchrun")
-    transformer.requires_grad_(True).train().to(accelerator.device)
-    if settings.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    optimizer = torch.optim.AdamW(
-        transformer.parameters(),
-        lr=settings.learning_rate,
-        betas=(settings.adam_beta1, settings.adam_beta2),
-        eps=settings.adam_epsilon,
-        weight_decay=settings.adam_weight_decay,
-    )
-    scheduler = get_scheduler(
-        settings.lr_scheduler,
-        optimizer,
-        num_warmup_steps=settings.lr_warmup_steps,
-        num_training_steps=settings.max_train_steps,
-    )
-    state = {"model": transformer, "optimizer": optimizer, "scheduler": scheduler}
-    start, log = load_checkpoint(checkpoints, **state)
-    model, prepared = accelerator.prepare(transformer, optimizer, device_placement=[True, False])
-    if draw and start == 0:
-        draw(transformer, 0)
-        transformer.train()
 
-    window: list[dict[str, torch.Tensor | float]] = []
-    with progress_bar(total=settings.max_train_steps, initial=start, desc="training", unit="step") as progress:
-        for step in range(start, settings.max_train_steps):
-            began = time.perf_counter()
-            row = _step(step, model, prepared, batches, settings, accelerator)
-            scheduler.step()
-            window.append(row | {"step": step + 1, "seconds_per_step": time.perf_counter() - began})
-            progress.update()
-            done = step + 1
-            last = done == settings.max_train_steps
-            due = done % settings.checkpointing_steps == 0
-            if len(window) == LOG_WINDOW or last or due:  # reading numbers waits for the GPU: not every step
-                log += [_plain(row) for row in window]
-                window = []
-                progress.set_postfix(loss=f"{log[-1]['loss']:.4f}", refresh=False)
-                _check_finite(log[-LOG_WINDOW:])
-            if draw and (last or done % draw_every == 0):
-                draw(transformer, done)
-                transformer.train()
-            if due:  # after drawing: a run that is killed in between draws again
-                save_checkpoint(checkpoints, step=done, log=log, keep=settings.checkpoints_total_limit, **state)
-    return TrainingLog(pd.DataFrame(log, columns=COLUMNS))
+    def __init__(
+        self,
+        setup: Setup,
+        batches: Batches,
+        *,
+        settings: TrainingSettings,
+        checkpoints: Checkpoints,
+        validation: ValidationSettings | None = None,
+        evaluation: EvaluationLoss | None = None,
+        draw: Draw | None = None,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        """Put a run together.
 
+        Args:
+            setup: What is in memory.
+            batches: What it learns from.
+            settings: How.
+            checkpoints: Where it is kept.
+            validation: When to draw and to measure.
+            evaluation: The loss on held-out pictures; None: there are none.
+            draw: Draws validation pictures; None: there is no prompt.
+            identity: What the run is, written into its checkpoints.
+        """
+        self.setup, self.batches, self.settings, self.checkpoints = setup, batches, settings, checkpoints
+        self.validation, self.evaluation, self.draw = validation or ValidationSettings(), evaluation, draw
+        self.identity = identity or {}
+        self.state, self.accelerator = setup.state, setup.accelerator
+        self.guard = Guard(self.accelerator)
+        self._window: list[dict[str, Any]] = []
+        self._window_began = time.perf_counter()
+        self._led_back_to = -1
+        self._accumulation = settings.gradient_accumulation_steps
 
-def _step(
-    step: int,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    settings: TrainingSettings,
-    accelerator: Accelerator,
-) -> dict[str, torch.Tensor | float]:
-    """One optimizer step over `gradient_accumulation_steps` batches."""
-    losses, sigmas = [], []
-    for number in range(step * settings.gradient_accumulation_steps, (step + 1) * settings.gradient_accumulation_steps):
-        with accelerator.accumulate(model):
-            sample_losses, sample_sigmas = batch_losses(
-                model, batches[number], number=number, settings=settings, device=accelerator.device
+    def run(self) -> TrainingLog:
+        """Train to the last step.
+
+        Raises:
+            InputError: Updates go on to be no numbers, or a checkpoint can't be written.
+            StoppedError: SIGTERM came; the checkpoint is written.
+        """
+        state, steps = self.state, self.setup.steps
+        with self.accelerator.main_process_first():  # which fetches it, if it isn't here
+            found = self.checkpoints.load()
+        if found:
+            state.restore(*found)
+            self._say(f"resuming after step {state.step:,}")
+        main = self.accelerator.is_main_process
+        with (
+            StopSignal(self.accelerator) as stop,
+            progress_bar(total=steps, initial=state.step, desc="training", unit="step", disable=not main) as progress,
+        ):
+            if state.step == 0:
+                self._save()  # a full disk shows now, and there is something to be led back to
+                self._look(progress)
+            self._window_began = time.perf_counter()
+            while state.step < steps:
+                self._window.append(self._step(state.step))
+                state.step += 1
+                progress.update()
+                last, stopped = state.step == steps, stop.received()
+                due = state.step % self.settings.checkpointing_steps == 0
+                looking = self._due()
+                if len(self._window) < LOG_WINDOW and not (last or stopped or due or looking):
+                    continue
+                self._read_window(progress)
+                if int(self.guard.most_in_a_row) >= self.settings.nonfinite_limit:
+                    self._lead_back(progress)
+                    continue
+                if (looking or last) and not stopped:
+                    self._look(progress)
+                if (due or stopped) and not int(self.guard.in_a_row):  # what follows no update is no good checkpoint
+                    self._save()  # after drawing: a run that is killed in between draws again
+                if stopped:
+                    self.checkpoints.finish()
+                    raise StoppedError(
+                        f"SIGTERM ended the training after step {state.step:,} of {steps:,}: run it again to go on"
+                    )
+                self._window_began = time.perf_counter()
+        self.accelerator.end_training()
+        return TrainingLog(
+            steps=pd.DataFrame(state.log, columns=COLUMNS),
+            evaluations=pd.DataFrame(state.evaluations, columns=EVALUATION_COLUMNS),
+            skipped=pd.DataFrame(state.skipped, columns=SKIPPED_COLUMNS),
+            flow={name: value for name, value in self.settings.model_dump().items() if name.startswith("flow_")}
+            | {"tokens": self.batches.tokens()},
+        )
+
+    def _step(self, step: int) -> dict[str, Any]:
+        """One optimizer step over `gradient_accumulation_steps` batches of each process; nothing is read from it."""
+        setup, settings, state = self.setup, self.settings, self.state
+        sums = torch.zeros(SIGMA_BINS, device=self.accelerator.device)
+        counts = torch.zeros(SIGMA_BINS)
+        loss = torch.zeros((), device=self.accelerator.device)
+        numbers = setup.batch_numbers(step, self._accumulation)
+        for number in numbers:
+            with setup.gradients(sync=number == numbers[-1]):
+                losses, sigmas = batch_losses(
+                    setup.model,
+                    self.batches[number],
+                    number=number,
+                    settings=settings,
+                    device=self.accelerator.device,
+                    tunable=setup.tunable,
+                    attempt=state.rollbacks,
+                )
+                mean = losses.mean() / self._accumulation
+            self.accelerator.backward(mean)
+            loss += mean.detach()
+            more = sums_by_sigma(losses.detach(), sigmas, bins=SIGMA_BINS)
+            sums, counts = sums + more[0], counts + more[1]
+        rate = state.optimizer.param_groups[0]["lr"]
+        grad_norm = self._clip()
+        bad = self.guard.step(state.optimizer, loss, grad_norm)
+        state.optimizer.zero_grad()
+        state.scheduler.step()
+        if state.ema and (step + 1) % settings.ema_update_interval == 0:
+            update(state.ema, state.weights.values(), settings)
+        return {
+            **{"step": step + 1, "learning_rate": rate, "grad_norm": grad_norm, "bad": bad},
+            **{"sums": sums, "counts": counts, "peak_memory_bytes": _peak_memory_bytes()},
+        }
+
+    def _clip(self) -> torch.Tensor:
+        """Clip the gradients; their norm before that, on the device."""
+        if self.accelerator.scaler:
+            self.accelerator.scaler.unscale_(self.state.optimizer)
+        weights = list(self.state.weights.values())
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if self.settings.grad_clip_method == "norm":
+            torch.nn.utils.clip_grads_with_norm_(weights, self.settings.max_grad_norm, norm)
+        else:
+            torch.nn.utils.clip_grad_value_(weights, self.settings.max_grad_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _read_window(self, progress: Any) -> None:
+        """Read the numbers of the last steps from the device: the one place that waits for it."""
+        window, self._window = self._window, []
+        device = self.accelerator.device
+        numbers = torch.stack([torch.cat([row["sums"], row["counts"].to(device)]) for row in window])
+        numbers = self.accelerator.reduce(numbers, "sum").cpu()
+        norms = torch.stack([row["grad_norm"].float() for row in window]).tolist()
+        bad = torch.stack([row["bad"] for row in window]).tolist()
+        seconds = (time.perf_counter() - self._window_began) / len(window)
+        rows = []
+        for row, both, norm in zip(window, numbers, norms, strict=True):
+            sums, counts = both[:SIGMA_BINS], both[SIGMA_BINS:]
+            rows.append(
+                {
+                    **{"step": row["step"], "loss": float(sums.sum() / counts.sum()), "grad_norm": norm},
+                    **{f"loss_sigma_{i}": float(mean) for i, mean in enumerate(sums / counts)},
+                    **{"learning_rate": row["learning_rate"], "seconds_per_step": seconds},
+                    "peak_memory_bytes": row["peak_memory_bytes"],
+                }
             )
-            accelerator.backward(sample_losses.mean())
-            if accelerator.sync_gradients:
-                grad_norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        losses.append(sample_losses.detach())
-        sigmas.append(sample_sigmas)
-    binned = losses_by_sigma(torch.cat(losses), torch.cat(sigmas), bins=SIGMA_BINS)
-    return {
-        "loss": torch.cat(losses).mean(),
-        "learning_rate": optimizer.param_groups[0]["lr"],
-        "grad_norm": grad_norm,
-        **{f"loss_sigma_{i}": binned[i] for i in range(SIGMA_BINS)},
-        "peak_memory_bytes": _peak_memory_bytes(),
-    }
+        self.state.log += rows
+        self.state.skipped += [self._skipped(row) for row, was_bad in zip(rows, bad, strict=True) if was_bad]
+        track_steps(self.accelerator, rows)
+        last = rows[-1]
+        rate = self.settings.total_batch() / seconds
+        progress.set_postfix_str(
+            f"loss {last['loss']:.4f}, lr {last['learning_rate']:.2e}, {rate:.3g} samples/s", refresh=False
+        )
 
+    def _skipped(self, row: dict[str, Any]) -> dict[str, Any]:
+        """What an update saw that was left out: both are functions of its number."""
+        per_step = self._accumulation * self.accelerator.num_processes
+        numbers = range((int(row["step"]) - 1) * per_step, int(row["step"]) * per_step)
+        samples = [sample for number in numbers for sample in self.batches.samples(number)]
+        sigmas = [sigma for number in numbers for sigma in self._sigmas(number)]
+        print(f"step {row['step']}: the loss is {row['loss']}, the gradient's norm {row['grad_norm']}: left out")
+        seen = {"sigmas": sigmas, "samples": samples, "attempt": self.state.rollbacks}
+        return {**{name: row[name] for name in ("step", "loss", "grad_norm")}, **seen}
 
-def batch_losses(
-    model: torch.nn.Module, batch: Batch, *, number: int, settings: TrainingSettings, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each sample's loss and, on the CPU, noise level: fp32 (batch,), functions of the seed and the batch's number."""
-    latents = batch.latents.to(device, torch.float32)
-    shift = auto_shift(latents[0, 0].numel()) if settings.flow_schedule_auto_shift else settings.flow_schedule_shift
-    draws = generator(settings.seed, 0, number, "sigmas")
-    on_cpu = draw_sigmas(len(latents), shift=shift or SANA_SHIFT, generator=draws)
-    sigmas = on_cpu.to(device)
-    noise = torch.randn(latents.shape, generator=generator(settings.seed, 0, number, "noise")).to(device)
-    predicted = model(
-        add_noise(latents, noise, sigmas),
-        encoder_hidden_states=batch.embeddings.to(device, torch.float32),
-        encoder_attention_mask=batch.mask.to(device),
-        timestep=timesteps(sigmas),
-        return_dict=False,
-    )[0]
-    return flow_losses(predicted, latents, noise), on_cpu
+    def _sigmas(self, number: int) -> list[float]:
+        width, height = self.batches.size(number)
+        count = len(self.batches.samples(number))
+        return sigmas_of(
+            number, count=count, tokens=width * height, settings=self.settings, attempt=self.state.rollbacks
+        ).tolist()
+
+    def _lead_back(self, progress: Any) -> None:
+        """Go back to the newest checkpoint, and on from there with other noise.
+
+        Raises:
+            InputError: It has led back to there before.
+        """
+        state, skipped = self.state, self.state.skipped
+        found = self.checkpoints.load()
+        if found is None or found[1]["step"] == self._led_back_to:
+            raise InputError(self._report())
+        rollbacks, step = state.rollbacks + 1, state.step
+        state.restore(*found)
+        state.rollbacks, state.skipped, self._led_back_to = rollbacks, skipped, state.step
+        self.guard.forget()
+        self._say(f"{self.settings.nonfinite_limit} updates in a row were no numbers: back to step {state.step:,}")
+        progress.update(state.step - step)
+        self._window_began = time.perf_counter()
+
+    def _report(self) -> str:
+        """Write down what was left out; in words."""
+        path = self.checkpoints.folder.parent / "nonfinite.json"
+        if self.accelerator.is_main_process:
+            path.write_text(json.dumps(self.state.skipped, indent=2))
+        last = self.state.skipped[-1]
+        return (
+            f"{self.settings.nonfinite_limit} updates in a row had a loss or gradient that is no number, twice from "
+            f"the checkpoint of step {self._led_back_to:,}; the last at step {last['step']}: loss {last['loss']}, "
+            f"gradient norm {last['grad_norm']}, noise levels {', '.join(f'{s:.3f}' for s in last['sigmas'][:4])}, "
+            f"pictures {', '.join(last['samples'][:2])}. All of them: {path}. "
+            "Lower training.learning_rate, or set mixed_precision to 'no'"
+        )
+
+    def _due(self) -> bool:
+        """Whether the step just done is one to draw or to measure after."""
+        return self._drawing_due() or self._measuring_due()
+
+    def _drawing_due(self) -> bool:
+        if self.draw is None:
+            return False
+        by_epoch = self.validation.validation_epoch_interval
+        return self.state.step % self.validation.validation_steps == 0 or self._passes(by_epoch)
+
+    def _measuring_due(self) -> bool:
+        by_step, by_epoch = self.validation.eval_steps_interval, self.validation.eval_epoch_interval
+        if self.evaluation is None:
+            return False
+        return bool(by_step and self.state.step % by_step == 0) or self._passes(by_epoch)
+
+    def _passes(self, interval: float | None) -> bool:
+        """Whether the step just done completed another `interval` epochs."""
+        if not interval:
+            return False
+        per_step = self._accumulation * self.accelerator.num_processes
+        before, now = (self.batches.epochs(step * per_step) for step in (self.state.step - 1, self.state.step))
+        return int(now / interval) > int(before / interval)
+
+    def _look(self, progress: Any) -> None:
+        """Draw and measure what is due, with the weights as they are and their average."""
+        state = self.state
+        edge = state.step in (0, self.setup.steps)
+        drawing = self.draw and (self._drawing_due() or edge) and (state.step or self.validation.validation_on_startup)
+        measuring = self.evaluation and (self._measuring_due() or edge)
+        if not drawing and not measuring:
+            return
+        with averaged(state.optimizer):
+            self._look_with("raw", drawing=bool(drawing), measuring=bool(measuring))
+        if state.ema:
+            with swapped_in(state.ema, list(state.weights.values())):
+                self._look_with("ema", drawing=bool(drawing), measuring=bool(measuring))
+        self.setup.tunable.module.train()
+        progress.refresh()
+
+    def _look_with(self, weights: str, *, drawing: bool, measuring: bool) -> None:
+        step, accelerator, module = self.state.step, self.accelerator, self.setup.tunable.module
+        if measuring and self.evaluation:
+            with accelerator.autocast():
+                rows = self.evaluation.measure(module, accelerator.device)
+            self.state.evaluations += [{"step": step, "weights": weights, **row} for row in rows]
+            means = pd.DataFrame(rows).groupby("dataset")["loss"].mean()
+            track_evaluation(accelerator, {f"{name}/{weights}": float(loss) for name, loss in means.items()}, step)
+            self._say(f"step {step:,}: loss on {', '.join(f'{n} {m:.4f}' for n, m in means.items())} ({weights})")
+        if drawing and self.draw:
+            # Sharded weights are gathered block by block: every process has to draw along.
+            if accelerator.is_main_process or self.settings.fsdp_enable:
+                track_pictures(accelerator, self.draw(self.setup.tunable.transformer, step, weights), step)
+            accelerator.wait_for_everyone()
+        self.setup.reshard()
+
+    def _save(self) -> None:
+        tensors, plain = self.state.capture()
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(self.state.step, tensors, {**plain, "identity": self.identity})
+        self.accelerator.wait_for_everyone()
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
 
 
 def _peak_memory_bytes() -> int:
@@ -159,16 +324,3 @@ def _peak_memory_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _plain(row: dict[str, torch.Tensor | float]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items()}
-
-
-def _check_finite(rows: list[dict[str, float]]) -> None:
-    for row in rows:
-        if not torch.tensor([row["loss"], row["grad_norm"]]).isfinite().all():
-            raise InputError(
-                f"step {row['step']:.0f}: the loss is {row['loss']}, its gradient's norm {row['grad_norm']}: "
-                "lower training.learning_rate"
-            )

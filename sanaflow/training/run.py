@@ -1,25 +1,33 @@
 """A whole training run: from the caches and a model to weights in the store."""
 
 import fcntl
-import json
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffusers import SanaTransformer2DModel
+import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from sanaflow.cache.index import CaptionCache, LatentCache
-from sanaflow.config import TrainingSettings
+from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
-from sanaflow.model.loading import load_transformer
 from sanaflow.model.reference import ModelReference
+from sanaflow.model.tunable import Tunable, load_tunable
 from sanaflow.model.tuned import SanaModel, weights_digest
 from sanaflow.training.batches import Batches
+from sanaflow.training.checkpoints import Checkpoints
+from sanaflow.training.ema import swapped_in
+from sanaflow.training.evaluation_loss import EvaluationLoss
 from sanaflow.training.log import TrainingLog
-from sanaflow.training.loop import Draw, train
+from sanaflow.training.loop import Draw, Loop
+from sanaflow.training.mirror import Mirror
+from sanaflow.training.optimizers import averaged
+from sanaflow.training.resume import begin_from, identity_of
+from sanaflow.training.setup import Setup, make_accelerator, set_up
+from sanaflow.training.trackers import start_trackers
 
 
 def train_sana(
@@ -30,10 +38,13 @@ def train_sana(
     settings: TrainingSettings,
     run_folder: Path,
     models_folder: Path,
+    validation: ValidationSettings | None = None,
     draw: Draw | None = None,
-    draw_every: int = 0,
+    mirror: Mirror | None = None,
 ) -> tuple[SanaModel, TrainingLog]:
-    """Train the model's transformer and put it into `models_folder`, named by its content.
+    """Train the model's transformer, or an adapter on it, and put it into `models_folder`, named by its content.
+
+    With several processes each calls this, with the same folders.
 
     Args:
         latents: What to learn from.
@@ -42,62 +53,93 @@ def train_sana(
         settings: How.
         run_folder: For checkpoints; a run that was killed goes on from here. Emptied of them at the end.
         models_folder: For the result.
-        draw: See `train`.
-        draw_every: See `train`.
+        validation: When to draw and to measure.
+        draw: See `Loop`.
+        mirror: Where checkpoints are copied to, for another machine to go on from.
 
     Raises:
-        InputError: A damaged cache, a model that can't be loaded, a loss that is no number.
+        InputError: A damaged cache, a model that can't be loaded, losses that are no numbers.
+        StoppedError: SIGTERM came; run again to go on.
     """
-    checkpoints = run_folder / "checkpoints"
-    with _alone_in(run_folder):
-        transformer = load_transformer(model)
-        log = train(
-            transformer,
-            Batches(latents, captions, settings),
+    validation = validation or ValidationSettings()
+    accelerator = make_accelerator(settings, validation, run_folder)
+    checkpoints = Checkpoints(run_folder / "checkpoints", keep=settings.checkpoints_total_limit, mirror=mirror)
+    with _alone_in(run_folder, accelerator):
+        batches = Batches(latents, captions, settings)
+        evaluation = EvaluationLoss(latents, captions, validation, batch_size=settings.train_batch_size)
+        tunable = load_tunable(model, settings, accelerator.device)
+        setup = set_up(tunable, batches, settings=settings, accelerator=accelerator)
+        identity = identity_of(latents, captions, model, settings)
+        if accelerator.is_main_process:
+            begin_from(checkpoints, settings.resume_from_checkpoint, identity, run_folder)
+        accelerator.wait_for_everyone()
+        start_trackers(accelerator, settings, validation, run_folder)
+        loop = Loop(
+            setup,
+            batches,
             settings=settings,
             checkpoints=checkpoints,
+            validation=validation,
+            evaluation=evaluation if evaluation.datasets else None,
             draw=draw,
-            draw_every=draw_every,
+            identity=identity,
         )
-        folder = _save(transformer, models_folder)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        log = loop.run()
+        folder = _save(setup, models_folder, ema=settings.use_ema)
+        if accelerator.is_main_process:
+            checkpoints.remove()
+        accelerator.wait_for_everyone()
     tuned = SanaModel(
         folder=folder,
-        steps=settings.max_train_steps,
+        steps=setup.steps,
         base_model=model.name if model.commit is None else f"{model.name}@{model.commit}",
         base_digest=model.digest(),
         data_digests={"latents": latents.digest(), "captions": captions.digest()},
         settings=settings.model_dump(),
+        kind="full" if settings.model_type == "full" else settings.lora_type,
+        ema=settings.use_ema,
     )
     return tuned, log
 
 
-def _save(transformer: SanaTransformer2DModel, models_folder: Path) -> Path:
-    """Put the weights and the config, but no path of this machine, into a folder named by their digest."""
+def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
+    """Put the weights, and their average into a folder `ema`, into a folder named by their digest."""
+    state, accelerator = setup.state, setup.accelerator
     hidden = models_folder / f".{uuid.uuid4().hex}.tmp"
+    target = models_folder
     try:
-        transformer.save_pretrained(hidden)
-        config = json.loads((hidden / "config.json").read_text())
-        config.pop("_name_or_path", None)
-        (hidden / "config.json").write_text(json.dumps(config, indent=2))
-        target = models_folder / weights_digest(hidden)
-        if target.exists():  # the same weights were made before
-            shutil.rmtree(hidden)
-        else:
-            hidden.rename(target)
+        with averaged(state.optimizer):
+            _write(setup.tunable, hidden, state.capture()[0]["model"], accelerator)
+        if state.ema and ema:
+            with swapped_in(state.ema, list(state.weights.values())):
+                _write(setup.tunable, hidden / "ema", state.capture()[0]["model"], accelerator)
+        if accelerator.is_main_process:
+            target = models_folder / weights_digest(hidden)
+            if target.exists():  # the same weights were made before
+                shutil.rmtree(hidden)
+            else:
+                hidden.rename(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(hidden, ignore_errors=True)
         raise InputError(f"can't write the model to '{models_folder}' ({error}): free some space") from None
     return target
 
 
+def _write(tunable: Tunable, folder: Path, weights: dict[str, torch.Tensor], accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        tunable.save(folder, weights)
+
+
 @contextmanager
-def _alone_in(run_folder: Path) -> Iterator[None]:
+def _alone_in(run_folder: Path, accelerator: Accelerator) -> Iterator[None]:
     """Hold the run's folder; the lock is gone with the process, however it ends.
 
     Raises:
         InputError: Another process trains the same run.
     """
+    if not accelerator.is_main_process:  # the first process holds it for all
+        yield
+        return
     run_folder.mkdir(parents=True, exist_ok=True)
     with (run_folder / "lock").open("w") as lock:
         try:

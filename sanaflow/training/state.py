@@ -1,104 +1,144 @@
-"""Checkpoints: weights, optimizer and log of one step, complete or not there at all.
+"""All that a run is made of besides its settings, as tensors and plain data and back.
 
-A checkpoint is written into a hidden folder and renamed; its state.json carries every file's sha256. Nothing is
-pickled: tensors are safetensors, the rest JSON. Random numbers need no saving, they are functions of the step.
+Random numbers need no saving: they are functions of the step. Sharded tensors (FSDP2) are gathered and split again,
+so that a checkpoint doesn't depend on the number of processes.
 """
 
-import json
-import os
-import re
-import shutil
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from diffusers.training_utils import EMAModel
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from sanaflow.digests import file_digest
-from sanaflow.errors import InputError
+from sanaflow.training.checkpoints import Tensors
 
 
-def save_checkpoint(
-    folder: Path,
-    *,
-    step: int,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    log: list[dict[str, float]],
-    keep: int,
-) -> None:
-    """Write the state after `step` optimizer steps and delete all but the last `keep`.
+@dataclass
+class TrainingState:
+    """What changes while training.
 
-    Raises:
-        InputError: The disk is full or can't be written; earlier checkpoints stay.
+    Attributes:
+        weights: What is trained, by name.
+        optimizer: Over `weights`, in their order.
+        scheduler: Of the learning rate.
+        ema: Moving average of `weights`, or None.
+        scaler: Of gradients in fp16, or None.
+        step: Optimizer steps done.
+        rollbacks: How often the run was led back to a checkpoint; part of the noise's seed.
+        log: One row a step.
+        evaluations: Rows of the evaluation loss.
+        skipped: One row an update that was left out.
     """
-    target = folder / f"step-{step:08d}"
-    hidden = folder / f".step-{step:08d}.tmp"
-    shutil.rmtree(hidden, ignore_errors=True)
-    try:
-        hidden.mkdir(parents=True)
-        tensors, groups = _flatten(optimizer.state_dict())
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, hidden / "model.safetensors")
-        save_file(tensors, hidden / "optimizer.safetensors")
-        files = {p.name: file_digest(p) for p in sorted(hidden.iterdir())}
-        state = {"step": step, "groups": groups, "scheduler": scheduler.state_dict(), "log": log, "files": files}
-        (hidden / "state.json").write_text(json.dumps(state))
-        for path in hidden.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(target, ignore_errors=True)
-        hidden.rename(target)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(hidden, ignore_errors=True)
-        raise InputError(f"can't write a checkpoint to '{folder}' ({error}): free some space") from None
-    for old in _checkpoints(folder)[keep:]:
-        shutil.rmtree(old)
+
+    weights: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    ema: EMAModel | None = None
+    scaler: torch.amp.GradScaler | None = None
+    step: int = 0
+    rollbacks: int = 0
+    log: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+
+    def capture(self) -> tuple[Tensors, dict[str, Any]]:
+        """All of it. With several processes each has to call this."""
+        tensors: Tensors = {"model": {name: _whole(value) for name, value in self.weights.items()}, "optimizer": {}}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        plain: dict[str, Any] = {
+            "rollbacks": self.rollbacks,
+            "optimizer": [
+                _flatten(self.optimizer.state[p], tensors["optimizer"], f"{i}") for i, p in enumerate(parameters)
+            ],
+            "groups": [
+                _flatten({k: v for k, v in group.items() if k != "params"}, tensors["optimizer"], f"group{i}")
+                for i, group in enumerate(self.optimizer.param_groups)
+            ],
+            "scheduler": self.scheduler.state_dict(),
+            "log": self.log,
+            "evaluations": self.evaluations,
+            "skipped": self.skipped,
+        }
+        if self.ema:
+            shadows = zip(self.weights, self.ema.shadow_params, strict=True)
+            tensors["ema"] = {name: _whole(value) for name, value in shadows}
+            plain["ema_updates"] = self.ema.optimization_step
+        if self.scaler:
+            plain["scaler"] = self.scaler.state_dict()
+        return {name: content for name, content in tensors.items() if content}, plain
+
+    @torch.no_grad()
+    def restore(self, tensors: Tensors, plain: dict[str, Any]) -> None:
+        """Take over what `capture` gave, bit by bit.
+
+        `load_state_dict` of optimizers is not used: it casts their state to the weights' dtype.
+
+        Raises:
+            KeyError: The checkpoint is of another kind of run.
+        """
+        for name, weight in self.weights.items():
+            weight.copy_(_like(tensors["model"][name], weight))
+        kept = tensors.get("optimizer", {})
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for parameter, tree in zip(parameters, plain["optimizer"], strict=True):
+            if tree:
+                self.optimizer.state[parameter] = _unflatten(tree, kept, parameter)
+        for group, tree in zip(self.optimizer.param_groups, plain["groups"], strict=True):
+            group.update(_unflatten(tree, kept, group["params"][0]))
+        self.scheduler.load_state_dict(plain["scheduler"])
+        if self.ema:
+            for shadow, name in zip(self.ema.shadow_params, self.weights, strict=True):
+                shadow.copy_(_like(tensors["ema"][name], shadow))
+            self.ema.optimization_step = plain["ema_updates"]
+        if self.scaler:
+            self.scaler.load_state_dict(plain["scaler"])
+        self.step, self.rollbacks = plain["step"], plain["rollbacks"]
+        self.log, self.evaluations, self.skipped = plain["log"], plain["evaluations"], plain["skipped"]
 
 
-def load_checkpoint(
-    folder: Path,
-    *,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-) -> tuple[int, list[dict[str, float]]]:
-    """Restore the newest whole checkpoint, passing over damaged ones; its step and log, or (0, []) if none."""
-    for checkpoint in _checkpoints(folder):
-        try:
-            state = json.loads((checkpoint / "state.json").read_text())
-            if any(file_digest(checkpoint / name) != digest for name, digest in state["files"].items()):
-                raise ValueError("a checksum doesn't match")
-        except (OSError, ValueError, KeyError) as error:
-            print(f"checkpoint {checkpoint.name} is damaged ({error}): going back to the one before")
-            continue
-        model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-        optimizer.load_state_dict(_unflatten(load_file(checkpoint / "optimizer.safetensors"), state["groups"]))
-        scheduler.load_state_dict(state["scheduler"])
-        print(f"resuming after step {state['step']:,}")
-        return state["step"], state["log"]
-    return 0, []
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU."""
+    tensor = tensor.detach()
+    whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return whole.cpu().clone().contiguous()
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
-    return sorted((p for p in folder.glob("step-*") if re.fullmatch(r"step-\d{8}", p.name)), reverse=True)
+def _like(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """On the device of `like`, and split as it is if it is split and of the same shape."""
+    tensor = tensor.to(like.device)
+    if isinstance(like, DTensor) and tensor.shape == like.shape:
+        return distribute_tensor(tensor, like.device_mesh, like.placements)
+    return tensor
 
 
-def _flatten(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """An optimizer's state as flat tensors named 'PARAMETER/NAME', and its parameter groups as plain data."""
-    tensors = {
-        f"{parameter}/{name}": torch.as_tensor(value).contiguous()
-        for parameter, values in state["state"].items()
-        for name, value in values.items()
-    }
-    return tensors, state["param_groups"]
+def _flatten(tree: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+    """Move the tensors of nested dicts and lists into `tensors`; what stays is JSON."""
+    if isinstance(tree, torch.Tensor):
+        tensors[path] = _whole(tree)
+        # A matrix that lies in memory by columns is multiplied in another order: its strides are kept, too.
+        strides = None if tree.is_contiguous() or isinstance(tree, DTensor) else list(tree.stride())
+        return {"tensor": path, "on_cpu": tree.device.type == "cpu", "strides": strides}
+    if isinstance(tree, dict):
+        return {"dict": [[key, _flatten(value, tensors, f"{path}/{key}")] for key, value in tree.items()]}
+    if isinstance(tree, list | tuple):
+        kind = "tuple" if isinstance(tree, tuple) else "list"
+        return {kind: [_flatten(value, tensors, f"{path}/{i}") for i, value in enumerate(tree)]}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return {"value": tree}
+    raise TypeError(f"an optimizer's state holds a {type(tree).__name__} ('{path}'), which can't be saved")
 
 
-def _unflatten(tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        parameter, name = key.split("/", 1)
-        state.setdefault(int(parameter), {})[name] = tensor
-    return {"state": state, "param_groups": groups}
+def _unflatten(tree: dict[str, Any], tensors: dict[str, torch.Tensor], like: torch.Tensor) -> Any:
+    if "tensor" in tree:
+        tensor = tensors[tree["tensor"]]
+        if tree["strides"]:
+            tensor = torch.empty_strided(tensor.shape, tree["strides"], dtype=tensor.dtype).copy_(tensor)
+        return tensor.clone() if tree["on_cpu"] and like.device.type != "cpu" else _like(tensor, like)
+    if "dict" in tree:
+        return {key: _unflatten(value, tensors, like) for key, value in tree["dict"]}
+    if "list" in tree:
+        return [_unflatten(value, tensors, like) for value in tree["list"]]
+    if "tuple" in tree:
+        return tuple(_unflatten(value, tensors, like) for value in tree["tuple"])
+    return tree["value"]

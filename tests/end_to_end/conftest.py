@@ -41,7 +41,7 @@ def write_run(tmp_path: Path, pictures: Path) -> Callable[..., Path]:
                 "checkpointing_steps": 2,
             },
             "validation": {
-                "validation_prompts": ["red apple"],
+                "validation_prompt": "red apple",
                 "validation_steps": 3,
                 "validation_num_inference_steps": 2,
             },

@@ -10,7 +10,8 @@ from sanaflow.evaluation.clip import load_clip
 from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, score_clip
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
 from sanaflow.evaluation.scores import summarise
-from sanaflow.model.loading import load_transformer, load_tuned_transformer
+from sanaflow.model.loading import load_transformer
+from sanaflow.model.tunable import load_tuned
 from sanaflow.model.tuned import SanaModel, weights_digest
 from tests.environment import PROJECT
 
@@ -82,11 +83,11 @@ def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
     assert "can't be compared with published ones" in scores.report
 
 
-def test_a_damaged_tuned_model_is_never_scored(tuned):
+def test_a_damaged_tuned_model_is_never_scored(tuned, sana_tiny):
     weights = tuned.folder / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(InputError, match="missing or damaged"):
-        load_tuned_transformer(tuned)
+        load_tuned(tuned, sana_tiny)
 
 
 def test_captions_are_picked_evenly_where_no_prompts_are_given(encode, encode_texts, make_pictures):

@@ -10,7 +10,7 @@ from sanaflow.evaluation.sampling import draw_pictures, validation_drawer
 from sanaflow.model.loading import load_drawing_pipeline, load_transformer
 
 CPU = torch.device("cpu")
-OPTIONS = {"resolution": 64, "num_inference_steps": 4, "guidance": 3.0, "batch_size": 4}
+OPTIONS = {"size": (64, 64), "num_inference_steps": 4, "guidance": 3.0, "batch_size": 4}
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_a_prompt_that_was_not_encoded_is_named(captions, sana_tiny, transformer
 
 
 def test_validation_pictures_are_gathered_over_all_steps(captions, sana_tiny, transformer, tmp_path):
-    settings = ValidationSettings(validation_prompts=["a red apple"], validation_num_inference_steps=2)
+    settings = ValidationSettings(validation_prompt="a red apple", validation_num_inference_steps=2)
     draw, gather = validation_drawer(sana_tiny, captions, settings, tmp_path / "drawn")
     for step in (0, 100, 20):
-        draw(transformer, step)
+        draw(transformer, step, "raw")
     gallery = gather()
     assert gallery.rows["label"].tolist() == ["step 0", "step 20", "step 100"]
     assert {picture.size for picture in gallery.pictures} == {(64, 64)}

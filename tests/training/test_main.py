@@ -24,7 +24,7 @@ def test_the_library_trains_without_zenml(make_pictures, tmp_path):
             }
         ],
         "training": {"max_train_steps": 3, "train_batch_size": 2, "mixed_precision": "no"},
-        "validation": {"validation_prompts": ["a"], "validation_num_inference_steps": 2},
+        "validation": {"validation_prompt": "a", "validation_num_inference_steps": 2},
     }
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump({"parameters": parameters}))
@@ -34,7 +34,7 @@ def test_the_library_trains_without_zenml(make_pictures, tmp_path):
     assert SanaTransformer2DModel.from_pretrained(folder).config.num_layers == 4
     [log] = (tmp_path / "store/training").glob("*/log.csv")
     assert pd.read_csv(log)["step"].tolist() == [1, 2, 3]
-    assert len(list(log.parent.glob("validation/*/*.png"))) == 2
+    assert len(list(log.parent.glob("validation/*/*/*.png"))) == 2
     assert "2 of 2 latents reused, 0 to encode" in run(path, tmp_path / "store").stdout
 
 

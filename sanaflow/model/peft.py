@@ -1,0 +1,56 @@
+"""Standard LoRA and DoRA by PEFT, in the file that `SanaPipeline.load_lora_weights` reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffusers import SanaPipeline, SanaTransformer2DModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+
+from sanaflow.config import TrainingSettings
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_inverted", "conv_point"]
+"""Attention and both 1x1 convolutions of the feed-forward. Not the depthwise one: its rank would have to be a multiple
+of its thousands of groups."""
+
+
+def attach_lora(transformer: SanaTransformer2DModel, settings: TrainingSettings) -> None:
+    """Add an adapter to the frozen transformer; until it is trained it changes nothing."""
+    transformer.requires_grad_(False)
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha or settings.lora_rank,
+        lora_dropout=settings.lora_dropout,
+        use_dora=settings.use_dora,
+        target_modules=TARGETS,
+    )
+    transformer.add_adapter(config)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # whatever the base is in
+
+
+@contextmanager
+def lora_off(transformer: SanaTransformer2DModel) -> Iterator[None]:
+    """The frozen base."""
+    transformer.disable_adapters()
+    try:
+        yield
+    finally:
+        transformer.enable_adapters()
+
+
+def save_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:
+    """Write the adapter; alpha is in the file's metadata, without which loaders take it for the rank."""
+    SanaPipeline.save_lora_weights(
+        folder,
+        transformer_lora_layers=get_peft_model_state_dict(transformer),
+        transformer_lora_adapter_metadata=transformer.peft_config["default"].to_dict(),
+    )
+
+
+def load_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:
+    """Add the adapter that `save_lora` wrote."""
+    transformer.load_lora_adapter(folder, prefix="transformer", weight_name=LORA_FILE)

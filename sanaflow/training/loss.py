@@ -1,0 +1,80 @@
+"""The loss of one batch: a function of the weights, the seed and the batch's number."""
+
+import torch
+
+from sanaflow.config import TrainingSettings
+from sanaflow.model.tunable import Tunable
+from sanaflow.training.batches import Batch
+from sanaflow.training.flow import add_noise, draw_sigmas, flow_losses, min_snr_weights, timesteps
+from sanaflow.training.randomness import generator, seed_of
+
+
+def batch_losses(
+    model: torch.nn.Module,
+    batch: Batch,
+    *,
+    number: int,
+    settings: TrainingSettings,
+    device: torch.device,
+    tunable: Tunable | None = None,
+    attempt: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each sample's loss and, on the CPU, noise level: fp32 (batch,).
+
+    Args:
+        model: What predicts, as accelerate prepared it.
+        batch: What it is asked about.
+        number: The batch's, over all processes: what is drawn at random depends on it.
+        settings: How.
+        device: Where the model is.
+        tunable: Whose adapter is turned off to see what regularisation samples looked like before.
+        attempt: How often the run was led back; each attempt has noise of its own.
+    """
+    latents = _to(batch.latents, device)
+    tokens = latents[0, 0].numel()
+    on_cpu = sigmas_of(number, count=len(latents), tokens=tokens, settings=settings, attempt=attempt)
+    sigmas = on_cpu.to(device)
+    drawn = generator(settings.seed, 0, number, _purpose("noise", attempt))
+    noise = _to(torch.randn(latents.shape, generator=drawn), device)
+    seen = noise
+    if settings.input_perturbation:
+        seen = noise + settings.input_perturbation * _to(torch.randn(latents.shape, generator=drawn), device)
+    asked = {
+        "hidden_states": add_noise(latents, seen, sigmas),
+        "encoder_hidden_states": _to(batch.embeddings, device),
+        "encoder_attention_mask": batch.mask.to(device, non_blocking=True),
+        "timestep": timesteps(sigmas),
+    }
+    target = noise - latents
+    if tunable and tunable.has_adapter and batch.regularisation is not None and batch.regularisation.any():
+        # Prior preservation: what the model said before is what it should go on saying.
+        rows = batch.regularisation.nonzero()[:, 0].to(device)
+        with torch.no_grad(), tunable.without_adapter():
+            before = tunable.module(**{name: value[rows] for name, value in asked.items()}, return_dict=False)[0]
+        target = target.index_copy(0, rows, before.to(target.dtype))
+    # For what adapters draw from the global generator: dropout, DyLoRA's rank.
+    torch.manual_seed(seed_of(settings.seed, 0, number, _purpose("adapter", attempt)))
+    predicted = model(**asked, return_dict=False)[0]
+    mask = None if batch.loss_mask is None else _to(batch.loss_mask, device)
+    losses = flow_losses(predicted, target, mask=mask)
+    if settings.snr_gamma is not None:
+        losses = losses * min_snr_weights(sigmas, settings.snr_gamma)
+    return losses, on_cpu
+
+
+def sigmas_of(number: int, *, count: int, tokens: int, settings: TrainingSettings, attempt: int = 0) -> torch.Tensor:
+    """The noise levels (count,) of a batch, fp32 on the CPU."""
+    drawn = generator(settings.seed, 0, number, _purpose("sigmas", attempt))
+    quantiles = torch.rand(count, generator=drawn, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+    return draw_sigmas(quantiles, tokens=tokens, settings=settings)
+
+
+def _purpose(what: str, attempt: int) -> str:
+    return f"{what}, attempt {attempt}" if attempt else what
+
+
+def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """In fp32 on the device; the copy to a GPU doesn't wait for what it is working on."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True).float()

@@ -1,0 +1,105 @@
+"""Copies of checkpoints where the artifact store is, so that a run can go on on another machine.
+
+state.json, which names every file with its sha256, is copied last: a checkpoint without it isn't there.
+"""
+
+import shutil
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from sanaflow.cache.remote import Files
+from sanaflow.errors import InputError
+
+STATE = "state.json"
+
+
+class Mirror:
+    """A folder of checkpoints in a store that can be written and read file by file."""
+
+    def __init__(self, files: Files, address: str) -> None:
+        """`address` is the folder's."""
+        self._files, self._address = files, address
+        self._pool = ThreadPoolExecutor(1)
+        self._copying: Future[None] | None = None
+
+    def push(self, checkpoint: Path, *, keep: int) -> None:
+        """Begin to copy a checkpoint, and to delete all but the newest; training goes on meanwhile.
+
+        Raises:
+            InputError: The copy before could not be made.
+        """
+        self.wait()
+        self._copying = self._pool.submit(self._push, checkpoint, keep)
+
+    def wait(self) -> None:
+        """Wait for the copy that is under way.
+
+        Raises:
+            InputError: It could not be made.
+        """
+        copying, self._copying = self._copying, None
+        if copying:
+            copying.result()
+
+    def fetch_newer(self, folder: Path) -> None:
+        """Copy the newest checkpoint here if none in `folder` is as new.
+
+        Raises:
+            InputError: The store can't be read.
+        """
+        here = {path.name for path in folder.glob("step-*")}
+        for name in reversed(self._names()):
+            if name in here:
+                return
+            if self._files.exists(f"{self._address}/{name}/{STATE}"):
+                print(f"fetching checkpoint {name} from {self._address}")
+                self._fetch(name, folder)
+                return
+
+    def remove_all(self) -> None:
+        """Delete every checkpoint."""
+        for name in self._names():
+            self._remove(name)
+
+    def _names(self) -> list[str]:
+        try:
+            if not self._files.exists(self._address):
+                return []
+            return sorted(name.strip("/") for name in self._files.listdir(self._address))
+        except OSError as error:
+            raise InputError(f"the checkpoints in '{self._address}' can't be listed ({error})") from None
+
+    def _push(self, checkpoint: Path, keep: int) -> None:
+        files = sorted(checkpoint.iterdir(), key=lambda path: path.name == STATE)
+        try:
+            for path in files:
+                with (
+                    path.open("rb") as source,
+                    self._files.open(f"{self._address}/{path.parent.name}/{path.name}", "wb") as target,
+                ):
+                    shutil.copyfileobj(source, target, 2**24)
+            for old in self._names()[:-keep]:
+                self._remove(old)
+        except OSError as error:
+            raise InputError(f"a checkpoint can't be copied to '{self._address}' ({error})") from None
+
+    def _fetch(self, name: str, folder: Path) -> None:
+        hidden = folder / f".{uuid.uuid4().hex}.tmp"
+        hidden.mkdir(parents=True)
+        try:
+            for file in self._files.listdir(f"{self._address}/{name}"):
+                with (
+                    self._files.open(f"{self._address}/{name}/{file}", "rb") as source,
+                    (hidden / Path(file).name).open("wb") as target,
+                ):
+                    shutil.copyfileobj(source, target, 2**24)
+            hidden.rename(folder / name)
+        except OSError as error:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise InputError(f"checkpoint {name} can't be fetched from '{self._address}' ({error})") from None
+
+    def _remove(self, name: str) -> None:
+        files = self._files.listdir(f"{self._address}/{name}")
+        for file in sorted(files, key=lambda file: file != STATE):
+            self._files.remove(f"{self._address}/{name}/{file}")

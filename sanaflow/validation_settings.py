@@ -1,0 +1,97 @@
+"""Pictures and losses measured while training."""
+
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from sanaflow.datasets import expanded
+from sanaflow.section import Section
+
+SIZE = re.compile(r"(\d+)(?:[xX](\d+))?")
+EDGE_PIXELS = 32
+"""`SanaPipeline` wants edges that this divides."""
+
+
+class ValidationSettings(Section):
+    """Pictures drawn, and losses on held-out pictures measured, while training."""
+
+    validation_prompt: str | None = None
+    """One prompt, named 'validation'."""
+    user_prompt_library: dict[str, str] = Field(default_factory=dict)
+    """More prompts by name, here or in a JSON file whose path is given."""
+    validation_negative_prompt: str = ""
+    validation_steps: PositiveInt = 500
+    """Draw after every so many optimizer steps, and after the last."""
+    validation_epoch_interval: PositiveFloat | None = None
+    """Draw after every so many epochs, too."""
+    validation_on_startup: bool = True
+    """Draw before the first step, too."""
+    validation_num_inference_steps: PositiveInt = 20
+    validation_guidance: float = Field(default=4.5, ge=1)
+    validation_resolution: str | None = None
+    """'1024x1024,1280x768', width x height in pixels, or one edge; null for what the model was made for."""
+    validation_seed: int = 42
+    eval_steps_interval: PositiveInt | None = None
+    """Measure the loss on `dataset_type: eval` sets after so many steps; before the first and after the last always."""
+    eval_epoch_interval: PositiveFloat | None = None
+    """... or after so many epochs, or such a part of one."""
+    num_eval_images: PositiveInt = 16
+    """Pictures of each set that it is measured on, the same ones each time."""
+    eval_timesteps: PositiveInt = 8
+    """Noise levels it is measured at: the middles of equally probable parts of the distribution trained with."""
+    report_to: Literal["none", "tensorboard", "wandb", "all"] = "none"
+    """Where the curves go while training, besides the artifact. W&B's key comes from WANDB_API_KEY or `wandb login`."""
+    tracker_project_name: str = "sanaflow"
+    tracker_run_name: str | None = None
+
+    @field_validator("user_prompt_library", mode="before")
+    @classmethod
+    def _read_library(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            library = json.loads(expanded(given).read_text())
+        except OSError as error:
+            raise ValueError(f"the file '{given}' can't be read ({error.strerror})") from None
+        except ValueError as error:
+            raise ValueError(f"the file '{given}' is not JSON ({error})") from None
+        if not isinstance(library, dict):
+            raise ValueError(f"the file '{given}' holds no names with prompts: it should be {{name: prompt, ...}}")
+        return library
+
+    @field_validator("user_prompt_library")
+    @classmethod
+    def _names_are_names(cls, library: dict[str, str]) -> dict[str, str]:
+        for name, prompt in library.items():
+            if not re.fullmatch(r"[\w-]+", name) or name == "validation":
+                raise ValueError(
+                    f"'{name}' can't be a prompt's name, as files are named by it: use letters, digits, '_' and '-', "
+                    "and not 'validation', which is validation_prompt's"
+                )
+            if not prompt.strip():
+                raise ValueError(f"the prompt '{name}' is blank")
+        return library
+
+    @field_validator("validation_resolution", mode="before")
+    @classmethod
+    def _check_resolution(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        for part in str(given).split(","):
+            found = SIZE.fullmatch(part.strip())
+            if not found:
+                raise ValueError(f"'{part.strip()}' is no size: write '1024x1024,1280x768' or one edge")
+            if any(int(edge) < EDGE_PIXELS or int(edge) % EDGE_PIXELS for edge in found.groups() if edge):
+                raise ValueError(f"'{part.strip()}': edges should be multiples of {EDGE_PIXELS} pixels")
+        return str(given)
+
+    def prompts(self) -> dict[str, str]:
+        """All prompts by name."""
+        return self.user_prompt_library | ({"validation": self.validation_prompt} if self.validation_prompt else {})
+
+    def sizes(self, native: int) -> list[tuple[int, int]]:
+        """Every (width, height) in pixels to draw, where the model was made for an edge of `native`."""
+        parts = [SIZE.fullmatch(part.strip()) for part in (self.validation_resolution or str(native)).split(",")]
+        return [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
