@@ -6,6 +6,8 @@ import torch
 from diffusers import SanaTransformer2DModel
 from torch.utils.checkpoint import checkpoint
 
+MOST_SHAPES = 256
+
 
 def recompute_blocks(transformer: SanaTransformer2DModel, *, every: int) -> None:
     """Compute the activations of every n-th block again in the backward rather than keep them: gradient checkpointing.
@@ -23,7 +25,9 @@ def recompute_blocks(transformer: SanaTransformer2DModel, *, every: int) -> None
 def compile_blocks(transformer: SanaTransformer2DModel) -> None:
     """Compile each block by itself: as fast as the whole, a tenth of the time to compile.
 
-    diffusers' `compile_repeated_blocks` can't: Sana's class names no blocks.
+    diffusers' `compile_repeated_blocks` can't: Sana's class names no blocks. Each shape gets code of its own, as code
+    for any shape is refused by the compiler (PyTorch 2.14, on CPUs): `MOST_SHAPES` for 40 buckets and 5 text lengths.
     """
+    torch._dynamo.config.recompile_limit = MOST_SHAPES
     for block in transformer.transformer_blocks:
-        block.compile()
+        block.compile(dynamic=False)

@@ -177,8 +177,10 @@ def save_lycoris(network: LycorisNetwork, config: dict[str, Any] | None, folder:
     if config.get("algo") == "dylora":  # at its full rank it is a LoCon, which LyCORIS can load again
         for adapter in network.loras:
             _as_locon(state, adapter)
-        config["algo"] = "locon"
-        config.pop("block_size", None)
+        block = config.pop("block_size", network.loras[0].block_size)
+        config |= {"algo": "locon", "linear_alpha": config.get("linear_alpha", 1) * block}
+        if "conv_alpha" in config:
+            config["conv_alpha"] *= block
     save_file(state, folder / LORA_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from diffusers import SanaPipeline, SanaTransformer2DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from sanaflow.config import TrainingSettings
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
+LORA_FILE, METADATA = "pytorch_lora_weights.safetensors", "lora_adapter_metadata"
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_inverted", "conv_point"]
 """Attention and both 1x1 convolutions of the feed-forward. Not the depthwise one: its rank would have to be a multiple
 of its thousands of groups."""
@@ -44,11 +46,18 @@ def lora_off(transformer: SanaTransformer2DModel) -> Iterator[None]:
 
 def save_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:
     """Write the adapter; alpha is in the file's metadata, without which loaders take it for the rank."""
+    config = transformer.peft_config["default"].to_dict()
+    ordered = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     SanaPipeline.save_lora_weights(
         folder,
         transformer_lora_layers=get_peft_model_state_dict(transformer),
-        transformer_lora_adapter_metadata=transformer.peft_config["default"].to_dict(),
+        transformer_lora_adapter_metadata=ordered,
     )
+    # safetensors writes several entries of metadata in a random order, and equal weights should be equal files.
+    with safe_open(folder / LORA_FILE, "pt") as file:
+        metadata = {METADATA: file.metadata()[METADATA]}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    save_file(tensors, folder / LORA_FILE, metadata=metadata)
 
 
 def load_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:

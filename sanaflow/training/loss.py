@@ -1,12 +1,15 @@
 """The loss of one batch: a function of the weights, the seed and the batch's number."""
 
 import torch
+import torch.nn.functional as F
 
 from sanaflow.config import TrainingSettings
 from sanaflow.model.tunable import Tunable
 from sanaflow.training.batches import Batch
 from sanaflow.training.flow import add_noise, draw_sigmas, flow_losses, min_snr_weights, timesteps
 from sanaflow.training.randomness import generator, seed_of
+
+COMPILED_TOKENS = 64
 
 
 def batch_losses(
@@ -39,17 +42,21 @@ def batch_losses(
     seen = noise
     if settings.input_perturbation:
         seen = noise + settings.input_perturbation * _to(torch.randn(latents.shape, generator=drawn), device)
+    texts, text_mask = batch.embeddings, batch.mask
+    if settings.torch_compile:  # which compiles anew for every length
+        more = -texts.shape[1] % COMPILED_TOKENS
+        texts, text_mask = F.pad(texts, (0, 0, 0, more)), F.pad(text_mask, (0, more))
     asked = {
         "hidden_states": add_noise(latents, seen, sigmas),
-        "encoder_hidden_states": _to(batch.embeddings, device),
-        "encoder_attention_mask": batch.mask.to(device, non_blocking=True),
+        "encoder_hidden_states": _to(texts, device),
+        "encoder_attention_mask": text_mask.to(device, non_blocking=True),
         "timestep": timesteps(sigmas),
     }
     target = noise - latents
     if tunable and tunable.has_adapter and batch.regularisation is not None and batch.regularisation.any():
         # Prior preservation: what the model said before is what it should go on saying.
         rows = batch.regularisation.nonzero()[:, 0].to(device)
-        with torch.no_grad(), tunable.without_adapter():
+        with torch.no_grad(), tunable.without_adapter(), _uncached_autocast(device):
             before = tunable.module(**{name: value[rows] for name, value in asked.items()}, return_dict=False)[0]
         target = target.index_copy(0, rows, before.to(target.dtype))
     # For what adapters draw from the global generator: dropout, DyLoRA's rank.
@@ -60,6 +67,12 @@ def batch_losses(
     if settings.snr_gamma is not None:
         losses = losses * min_snr_weights(sigmas, settings.snr_gamma)
     return losses, on_cpu
+
+
+def _uncached_autocast(device: torch.device) -> torch.autocast:
+    """Autocast as it is, but weights that are cast without gradients aren't kept for a forward with them."""
+    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    return torch.autocast(device.type, dtype, enabled=enabled, cache_enabled=False)
 
 
 def sigmas_of(number: int, *, count: int, tokens: int, settings: TrainingSettings, attempt: int = 0) -> torch.Tensor:

@@ -119,7 +119,7 @@ def test_gradients_are_clipped_by_value_where_asked(caches, talkative_sana, tmp_
         tunable, Batches(*caches, settings), settings.model_copy(update={"optimizer": "torch-sgd"}), tmp_path
     )
     most = max((p - before[name]).abs().max().item() for name, p in tunable.weights().items())
-    assert most == pytest.approx(1e-3 * 1e-3, rel=1e-2), "learning rate times the clipped value"
+    assert most == pytest.approx(1e-3 * 1e-3, rel=0.05), "learning rate times the clipped value"
     assert log.steps["grad_norm"].item() > 1e-2, "the norm is that before clipping"
 
 
@@ -231,3 +231,18 @@ def test_regularisation_samples_are_to_stay_as_they_were(caches, talkative_sana)
             parameter.add_(0.05)
         moved, _ = batch_losses(tunable.module, prior, number=0, settings=settings, device=CPU, tunable=tunable)
     assert moved[0] > 0
+
+
+def test_the_look_at_the_base_takes_no_gradients_away(caches, talkative_sana):
+    settings = short(model_type="lora", lycoris_config={"algo": "full"})
+    batch = Batches(*caches, settings)[0]
+    gradients = []
+    for regularisation in (None, torch.tensor([True, False])):
+        tunable = load_tunable(talkative_sana, settings, CPU)
+        given = Batch(batch.latents, batch.embeddings, batch.mask, regularisation=regularisation)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses, _ = batch_losses(tunable.module, given, number=0, settings=settings, device=CPU, tunable=tunable)
+        losses[1].backward()
+        gradients.append({name: p.grad for name, p in tunable.weights().items()})
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, rtol=0.1, atol=1e-3, msg=name)

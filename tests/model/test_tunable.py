@@ -1,0 +1,202 @@
+"""Every kind of what is trained: attached, turned off, saved, loaded again."""
+
+import json
+
+import pytest
+import torch
+from diffusers import SanaPipeline
+from safetensors import safe_open
+
+from sanaflow.config import TrainingSettings
+from sanaflow.errors import InputError
+from sanaflow.model.loading import load_transformer
+from sanaflow.model.lycoris import DEFAULT, build_network
+from sanaflow.model.tunable import load_tunable, load_tuned
+from sanaflow.model.tuned import SanaModel, weights_digest
+
+CPU = torch.device("cpu")
+KINDS = {
+    "lokr": {},
+    "lokr of low rank": {"lycoris_config": {"algo": "lokr", "linear_dim": 2, "linear_alpha": 1, "factor": 4}},
+    "lokr, decomposed": {"lycoris_config": {**DEFAULT, "dora_wd": True}},
+    **{name: {"lycoris_config": {"algo": name, "linear_dim": 4, "linear_alpha": 2}} for name in ("locon", "loha")},
+    **{name: {"lycoris_config": {"algo": name, "linear_dim": 4}} for name in ("full", "ia3", "diag-oft", "glora")},
+    "dylora": {"lycoris_config": {"algo": "dylora", "linear_dim": 4, "linear_alpha": 2, "block_size": 2}},
+    "lora": {"lora_type": "standard", "lora_rank": 4, "lora_alpha": 2},
+    "dora": {"lora_type": "standard", "lora_rank": 4, "lora_alpha": 8, "use_dora": True},
+}
+
+
+def lora(**settings) -> TrainingSettings:
+    return TrainingSettings(model_type="lora", **settings)
+
+
+def predict(module) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    noisy, texts = torch.randn(2, 16, 8, 8, generator=draw), torch.randn(2, 5, 64, generator=draw)
+    return module(noisy, encoder_hidden_states=texts, timestep=torch.tensor([300.0, 900.0]), return_dict=False)[0]
+
+
+def learn(tunable, steps=5, *, bf16=False) -> list[float]:
+    optimizer = torch.optim.AdamW(tunable.weights().values(), lr=5e-3)
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = (predict(tunable.module.train()).float() - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+def save(tunable, folder, settings, model) -> SanaModel:
+    tunable.save(folder / "saved", {name: p.detach().clone() for name, p in tunable.weights().items()})
+    target = (folder / "saved").rename(folder / weights_digest(folder / "saved"))
+    kind = "full" if settings.model_type == "full" else settings.lora_type
+    return SanaModel(target, 1, model.name, model.digest(), {}, {}, kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_changes_nothing_at_first_learns_turns_off_and_comes_back(kind, talkative_sana, tmp_path):
+    settings = lora(**KINDS[kind])
+    base = load_transformer(talkative_sana)
+    before = predict(base).detach()
+    tunable = load_tunable(talkative_sana, settings, CPU)
+    tunable.module.eval()
+    torch.testing.assert_close(predict(tunable.module), before, rtol=1e-5, atol=1e-5)
+    losses = learn(tunable)
+    assert losses[-1] < losses[0]
+    tunable.module.eval()
+    with torch.no_grad():
+        tuned = predict(tunable.module)
+        with tunable.without_adapter():
+            assert torch.equal(predict(tunable.module), before), "turned off, it is the base bit by bit"
+        assert torch.equal(predict(tunable.module), tuned), "and on again what it was"
+        assert (tuned - before).abs().max() > 1e-3
+        loaded = load_tuned(save(tunable, tmp_path, settings, talkative_sana), talkative_sana)
+        torch.testing.assert_close(predict(loaded), tuned, rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_model_comes_back_with_no_path_in_it(talkative_sana, tmp_path):
+    tunable = load_tunable(talkative_sana, TrainingSettings(), CPU)
+    assert not tunable.has_adapter
+    learn(tunable, steps=2)
+    saved = save(tunable, tmp_path, TrainingSettings(), talkative_sana)
+    loaded = load_tuned(saved, talkative_sana)
+    for (name, one), other in zip(tunable.weights().items(), loaded.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    assert talkative_sana.name not in (saved.folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_standard_lora_loads_in_sana_pipeline(kind, talkative_sana, tmp_path):
+    settings = lora(**KINDS[kind])
+    tunable = load_tunable(talkative_sana, settings, CPU)
+    learn(tunable)
+    saved = save(tunable, tmp_path, settings, talkative_sana)
+    pipeline = SanaPipeline.from_pretrained(talkative_sana.name, torch_dtype=torch.float32)
+    pipeline.load_lora_weights(saved.folder)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            predict(pipeline.transformer.eval()), predict(tunable.module.eval()), rtol=1e-4, atol=1e-5
+        )
+    with safe_open(saved.folder / "pytorch_lora_weights.safetensors", "pt") as file:
+        metadata = json.loads(file.metadata()["lora_adapter_metadata"])
+    assert metadata["transformer.lora_alpha"] == KINDS[kind]["lora_alpha"], "or loaders would take it for the rank"
+
+
+def test_the_default_lokr_is_on_attention_and_all_of_the_feed_forward(talkative_sana):
+    transformer = load_transformer(talkative_sana)
+    network = build_network(transformer, DEFAULT)
+    layers = {adapter.lora_name.removeprefix("lycoris_transformer_blocks_0_") for adapter in network.loras[:11]}
+    attention = {f"attn{i}_{part}" for i in (1, 2) for part in ("to_q", "to_k", "to_v", "to_out_0")}
+    assert layers == attention | {"ff_conv_inverted", "ff_conv_depth", "ff_conv_point"}
+    assert len(network.loras) == 11 * transformer.config.num_layers
+
+
+def test_simpletuners_feed_forward_is_sanas(talkative_sana, capsys):
+    preset = {"target_module": ["Attention", "FeedForward"], "module_algo_map": {"FeedForward": {"factor": 8}}}
+    config = {"algo": "lokr", "linear_dim": 10000, "full_matrix": True, "bypass_mode": True, "apply_preset": preset}
+    tunable = load_tunable(talkative_sana, lora(lycoris_config=config), CPU)
+    assert "'GLUMBConv' stands for it" in capsys.readouterr().out
+    assert any("conv_depth" in name for name in tunable.weights())
+    assert learn(tunable)[-1] < learn(tunable)[0] + 1, "SimpleTuner's own example with bypass_mode runs"
+
+
+def test_one_networks_targets_do_not_leak_into_the_next(talkative_sana):
+    few = {"algo": "lora", "linear_dim": 2, "apply_preset": {"target_module": ["GLUMBConv"]}}
+    assert len(build_network(load_transformer(talkative_sana), few).loras) == 3 * 4
+    assert len(build_network(load_transformer(talkative_sana), DEFAULT).loras) == 11 * 4
+
+
+@pytest.mark.parametrize("precision", ["int8-bnb", "nf4-bnb"])
+@pytest.mark.parametrize("kind", ["lokr", "locon", "loha", "lora"])
+@pytest.mark.parametrize("via", ["cpu", "accelerator"])
+def test_adapters_learn_over_a_quantised_base(precision, kind, via, talkative_sana):
+    settings = lora(base_model_precision=precision, quantize_via=via, **KINDS[kind])
+    tunable = load_tunable(talkative_sana, settings, CPU)
+    base = load_transformer(talkative_sana)
+    quantised = tunable.transformer.transformer_blocks[0].attn1.to_q.weight
+    plain = base.transformer_blocks[0].attn1.to_q.weight
+    layer = tunable.transformer.transformer_blocks[0].attn1.to_q
+    quantised = getattr(layer, "base_layer", layer).weight
+    assert quantised.dtype in (torch.int8, torch.uint8)
+    assert quantised.numel() * quantised.element_size() <= plain.numel()
+    with torch.no_grad():
+        far = (predict(tunable.module) - predict(base)).norm() / predict(base).norm()
+    assert far < (0.1 if precision == "int8-bnb" else 0.4), "it is still the model"
+    losses = learn(tunable)
+    assert losses[-1] < losses[0]
+    assert quantised.dtype in (torch.int8, torch.uint8)
+
+
+@pytest.mark.parametrize("kind", ["lokr", "lora"])
+def test_a_base_in_bf16_takes_an_adapter_in_fp32(kind, talkative_sana):
+    settings = lora(base_model_default_dtype="bf16", **KINDS[kind])
+    tunable = load_tunable(talkative_sana, settings, CPU)
+    assert {p.dtype for p in tunable.weights().values()} == {torch.float32}
+    losses = learn(tunable, bf16=True)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"algo": "lokr", "factr": 4}, "has no 'factr': did you mean 'factor'"),
+        ({"algo": "boft"}, "'boft' doesn't work on Sana's layers"),
+        ({"apply_preset": {"target_module": ["Transformer2DModel"]}}, "match nothing in Sana"),
+        ({"apply_preset": {"target_modul": []}}, "has no 'target_modul': did you mean 'target_module'"),
+    ],
+)
+def test_a_lycoris_configuration_that_can_not_work_is_named(config, said, talkative_sana):
+    with pytest.raises(InputError, match=said):
+        load_tunable(talkative_sana, lora(lycoris_config=config), CPU)
+
+
+def test_an_adapter_that_needs_the_weights_is_refused_over_a_quantised_base(talkative_sana):
+    settings = lora(base_model_precision="nf4-bnb", lycoris_config={"algo": "full"})
+    with pytest.raises(InputError, match=r"'nf4-bnb' needs an adapter that runs beside the weights"):
+        load_tunable(talkative_sana, settings, CPU)
+
+
+def test_from_scratch_is_random_with_sanas_caption_norm(sana_tiny):
+    settings = TrainingSettings(
+        from_scratch=True, transformer_config={"num_layers": 2, "qk_norm": "rms_norm_across_heads"}
+    )
+    one, other = (load_tunable(sana_tiny, settings, CPU).transformer for _ in range(2))
+    assert len(one.transformer_blocks) == 2 and one.transformer_blocks[0].attn1.norm_q is not None
+    assert torch.equal(one.caption_norm.weight, torch.full_like(one.caption_norm.weight, 0.01))
+    assert not one.proj_out.weight.any()
+    assert torch.equal(one.transformer_blocks[1].attn1.to_q.weight, other.transformer_blocks[1].attn1.to_q.weight)
+    seeded = load_tunable(sana_tiny, settings.model_copy(update={"seed": 1}), CPU).transformer
+    assert not torch.equal(one.transformer_blocks[1].attn1.to_q.weight, seeded.transformer_blocks[1].attn1.to_q.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"num_layer": 2}, "did you mean 'num_layers'"), ({"num_layers": "two"}, "doesn't fit")]
+)
+def test_a_configuration_from_scratch_that_does_not_fit_is_named(changes, said, sana_tiny):
+    with pytest.raises(InputError, match=said):
+        load_tunable(sana_tiny, TrainingSettings(from_scratch=True, transformer_config=changes), CPU)
