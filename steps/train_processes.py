@@ -20,7 +20,7 @@ from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.log import TrainingLog
-from sanaflow.training.stop import StoppedError
+from sanaflow.training.stop import StoppedError, end_with_parent
 from steps.code_dependencies import ROOT
 
 LAUNCH = ("--multi_gpu", "--num_machines", "1", "--dynamo_backend", "no", "--main_process_port", "0")
@@ -59,7 +59,9 @@ def train_in_processes(
     if not torch.cuda.is_available():
         environment["ACCELERATE_USE_CPU"] = "true"
     child = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        **{"cwd": ROOT, "env": environment, "text": True},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "preexec_fn": end_with_parent},
     )
     before = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
     try:
@@ -86,6 +88,7 @@ def _read_result(run_folder: Path, code: int) -> tuple[SanaModel, TrainingLog]:
 
 def main(run_folder: Path) -> None:
     """One of the processes."""
+    end_with_parent()
     from zenml.client import Client
 
     from sanaflow.evaluation.sampling import validation_drawer

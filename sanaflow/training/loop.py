@@ -118,7 +118,6 @@ class Loop:
                         f"SIGTERM ended the training after step {state.step:,} of {steps:,}: run it again to go on"
                     )
                 self._window_began = time.perf_counter()
-        self.accelerator.end_training()
         return TrainingLog(
             steps=pd.DataFrame(state.log, columns=COLUMNS),
             evaluations=pd.DataFrame(state.evaluations, columns=EVALUATION_COLUMNS),

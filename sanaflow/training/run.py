@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from sanaflow.cache.index import CaptionCache, LatentCache
@@ -89,6 +90,7 @@ def train_sana(
         if accelerator.is_main_process:
             checkpoints.remove()
         accelerator.wait_for_everyone()
+        accelerator.end_training()
     tuned = SanaModel(
         folder=folder,
         steps=setup.steps,
@@ -105,8 +107,7 @@ def train_sana(
 def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
     """Put the weights, and their average into a folder `ema`, into a folder named by their digest."""
     state, accelerator = setup.state, setup.accelerator
-    hidden = models_folder / f".{uuid.uuid4().hex}.tmp"
-    target = models_folder
+    hidden, target = models_folder / f".{uuid.uuid4().hex}.tmp", models_folder
     try:
         with averaged(state.optimizer):
             _write(setup.tunable, hidden, state.capture()[0]["model"], accelerator)
@@ -119,10 +120,11 @@ def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
                 shutil.rmtree(hidden)
             else:
                 hidden.rename(target)
+        [name] = broadcast_object_list([target.name])
     except (OSError, SafetensorError) as error:
         shutil.rmtree(hidden, ignore_errors=True)
         raise InputError(f"can't write the model to '{models_folder}' ({error}): free some space") from None
-    return target
+    return models_folder / name
 
 
 def _write(tunable: Tunable, folder: Path, weights: dict[str, torch.Tensor], accelerator: Accelerator) -> None:

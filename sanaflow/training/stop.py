@@ -1,5 +1,7 @@
 """SIGTERM, by which a cluster says that it takes the machine away: finish the step, write a checkpoint, end."""
 
+import contextlib
+import ctypes
 import signal
 import threading
 from types import FrameType
@@ -8,11 +10,19 @@ import click
 import torch
 from accelerate import Accelerator
 
+PR_SET_PDEATHSIG = 1
+
 
 class StoppedError(click.ClickException):
     """Training was asked to end before it was done; its checkpoint is written."""
 
     exit_code = 128 + signal.SIGTERM
+
+
+def end_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when the one that started it is gone, however it ended."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class StopSignal:
