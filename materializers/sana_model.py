@@ -33,11 +33,14 @@ class SanaModelMaterializer(FileMaterializer):
 
     def extract_metadata(self, data: SanaModel) -> dict[str, MetadataType]:
         """Where it came from."""
-        return {"digest": data.digest(), "steps": data.steps, "base_model": data.base_model}
+        found: dict[str, MetadataType] = {"digest": data.digest(), "kind": data.kind, "moving_average": data.ema}
+        return found | {"steps": data.steps, "base_model": data.base_model}
 
     def save_visualizations(self, data: SanaModel) -> dict[str, VisualizationType]:
         """Origin and settings."""
-        lines = [f"- base model: {data.base_model} (`{data.base_digest[:16]}`)", f"- steps: {data.steps:,}"]
+        kind = {"full": "all weights", "standard": "LoRA", "lycoris": "LyCORIS adapter"}[data.kind]
+        lines = [f"- {kind}" + (", with a moving average" if data.ema else "")]
+        lines += [f"- base model: {data.base_model} (`{data.base_digest[:16]}`)", f"- steps: {data.steps:,}"]
         lines += [f"- {name}: `{digest[:16]}`" for name, digest in data.data_digests.items()]
         lines += [f"- weights: `{data.folder}`", "", "```json", json.dumps(data.settings, indent=2), "```", ""]
         return self.draw_text("model.md", "# Tuned Sana\n\n" + "\n".join(lines))

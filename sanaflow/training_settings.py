@@ -172,7 +172,8 @@ class TrainingSettings(Section):
     def _one_distribution(self) -> "TrainingSettings":
         self._not_together("flow_schedule_auto_shift", "flow_schedule_shift")
         self._not_together("flow_use_uniform_schedule", "flow_use_beta_schedule")
-        self._not_together("num_train_epochs", "max_train_steps", only_if_given=True)
+        if self.num_train_epochs:
+            self._only_with("no 'num_train_epochs'", "max_train_steps")
         return self
 
     @model_validator(mode="after")
@@ -242,9 +243,8 @@ class TrainingSettings(Section):
         """Samples of one optimizer step."""
         return self.train_batch_size * self.gradient_accumulation_steps * self.num_processes
 
-    def _not_together(self, one: str, other: str, *, only_if_given: bool = False) -> None:
-        both = {one, other} <= self.model_fields_set if only_if_given else True
-        if both and getattr(self, one) and getattr(self, other):
+    def _not_together(self, one: str, other: str) -> None:
+        if getattr(self, one) and getattr(self, other):
             raise ValueError(f"'{other}' and '{one}' contradict each other: remove one")
 
     def _only_with(self, what: str, *names: str) -> None:

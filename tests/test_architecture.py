@@ -17,6 +17,7 @@ MAY_USE = {
     "publishing": {"model", "evaluation"},
 }
 SHARED = {"config", "datasets", "digests", "errors", "hub", "progress", "section"}
+SHARED |= {"training_settings", "validation_settings"}
 
 
 def modules(room: str) -> list[Path]:

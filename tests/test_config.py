@@ -1,6 +1,6 @@
 import pytest
 
-from sanaflow.config import parse_run_settings
+from sanaflow.config import TrainingSettings, ValidationSettings, parse_run_settings
 from sanaflow.errors import InputError
 
 SMALLEST = {
@@ -93,7 +93,56 @@ def test_a_release_inside_the_pictures_is_refused():
 
 
 def test_a_validation_size_that_can_not_be_drawn_is_refused():
-    assert "validation_resolution': should be a multiple of 32" in mistakes(validation={"validation_resolution": 100})
+    said = mistakes(validation={"validation_resolution": 100})
+    assert "validation_resolution': '100': edges should be multiples of 32" in said
+    assert "'10x' is no size" in mistakes(validation={"validation_resolution": "1024x1024,10x"})
+    sizes = ValidationSettings(validation_resolution="1024x1024, 1280X768,512").sizes(64)
+    assert sizes == [(1024, 1024), (1280, 768), (512, 512)]
+    assert ValidationSettings().sizes(64) == [(64, 64)]
+
+
+def test_a_prompt_library_may_be_a_file(tmp_path):
+    file = tmp_path / "library.json"
+    file.write_text('{"cat": "a cat"}')
+    settings = ValidationSettings(user_prompt_library=str(file), validation_prompt="a dog")
+    assert settings.prompts() == {"cat": "a cat", "validation": "a dog"}
+    assert ValidationSettings.model_validate_json(settings.model_dump_json()) == settings
+    file.write_text("[]")
+    assert "holds no names with prompts" in mistakes(validation={"user_prompt_library": str(file)})
+    assert "can't be read (No such file" in mistakes(validation={"user_prompt_library": str(tmp_path / "none.json")})
+    assert "can't be a prompt's name" in mistakes(validation={"user_prompt_library": {"../x": "a cat"}})
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ({"base_model_precision": "nf4-bnb"}, "weights in 8 or 4 bits can't take the small changes of training"),
+        ({"lora_rank": 4}, "'lora_rank' is for model_type 'lora'"),
+        ({"model_type": "lora", "lora_rank": 4}, "'lora_rank' is for lora_type 'standard'"),
+        (
+            {"model_type": "lora", "lora_type": "standard", "lycoris_config": {"algo": "lokr"}},
+            "for lora_type 'lycoris'",
+        ),
+        ({"model_type": "lora", "from_scratch": True}, "'from_scratch' and model_type 'lora'"),
+        ({"transformer_config": {"num_layers": 2}}, "'transformer_config' is for from_scratch"),
+        ({"base_model_default_dtype": "bf16", "mixed_precision": "no"}, "needs mixed_precision 'bf16'"),
+        ({"base_model_default_dtype": "bf16"}, "loses updates to rounding"),
+        ({"model_type": "lora", "fsdp_enable": True}, "'fsdp_enable' is for model_type 'full'"),
+        ({"fsdp_enable": True, "optimizer": "bnb-adamw8bit"}, "which needs whole weights"),
+        ({"num_train_epochs": 2, "max_train_steps": 5}, "'max_train_steps' is for no 'num_train_epochs'"),
+        ({"flow_use_uniform_schedule": True, "flow_use_beta_schedule": True}, "contradict each other"),
+        ({"lr_scheduler": "polynomial", "lr_end": 1.0}, "isn't below 'learning_rate'"),
+        ({"optimizer": "optimi-adamv"}, "optimizer': should be"),
+        ({"lycoris_config": "/nowhere.json"}, "'/nowhere.json' can't be read (No such file"),
+    ],
+)
+def test_contradictions_of_training_name_the_way_out(training, said):
+    assert said in mistakes(training=training)
+
+
+def test_epochs_survive_being_stored_as_json():
+    settings = TrainingSettings(num_train_epochs=3)
+    assert TrainingSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
 def test_a_home_folder_that_is_none_is_no_stack_trace():

@@ -1,4 +1,4 @@
-"""A release: a pipeline that `SanaPipeline.from_pretrained` loads, with its card, samples and manifest."""
+"""A release: a pipeline that `SanaPipeline.from_pretrained` loads, or an adapter, with card, samples and manifest."""
 
 import json
 import shutil
@@ -37,10 +37,8 @@ def publish(
         InputError: The folder can't be written or holds something else; the hub refuses.
     """
     tuned.verify()
-    base = model.folder()
     with tempfile.TemporaryDirectory() as scratch:
-        sources = {path: base / path for path in model.files if not path.startswith("transformer/")}
-        sources |= {f"transformer/{p.name}": p for p in sorted(tuned.folder.iterdir()) if p.is_file()}
+        sources = _weights(tuned, model)
         sources |= _written(Path(scratch), tuned, scores, gallery, settings)
         files = {path: file_digest(source) for path, source in sorted(sources.items())}
         folder = expanded(settings.release_dir).resolve() if settings.release_dir else default_folder
@@ -50,6 +48,19 @@ def publish(
         return HubRelease(files, folder)
     commit, url = push(folder, list(files), repo=settings.hub_model_id, private=settings.hub_private)
     return HubRelease(files, folder, settings.hub_model_id, commit, url)
+
+
+def _weights(tuned: SanaModel, model: ModelReference) -> dict[str, Path]:
+    """The weights by their path in the release: a whole pipeline, or an adapter alone; the average beside them."""
+    places = {"tuned": "", "ema": "ema/"}
+    sources: dict[str, Path] = {}
+    if tuned.kind == "full":
+        base = model.folder()
+        sources = {path: base / path for path in model.files if not path.startswith("transformer/")}
+        places = {"tuned": "transformer/", "ema": "transformer_ema/"}
+    for version, folder in tuned.versions().items():
+        sources |= {places[version] + path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    return sources
 
 
 def _written(

@@ -13,10 +13,12 @@ from diffusers import SanaPipeline
 from huggingface_hub import snapshot_download
 from PIL import Image
 
-from sanaflow.config import PublishingSettings
+from sanaflow.config import PublishingSettings, TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.evaluation.gallery import gallery_of
 from sanaflow.evaluation.scores import ClipScores
+from sanaflow.model.tunable import load_tunable
+from sanaflow.model.tuned import SanaModel, weights_digest
 from sanaflow.publishing.release import publish
 from tests.evaluation.test_judge import tuned  # noqa: F401
 
@@ -227,3 +229,42 @@ write_folder(Path({str(tmp_path / "release")!r}), dict.fromkeys(paths, source), 
     assert not (tmp_path / "release").exists() or (tmp_path / "release" / "manifest.json").is_file()
     subprocess.run([sys.executable, "-c", script], check=True)
     assert len(list((tmp_path / "release").rglob("file"))) == 200
+
+
+@pytest.mark.parametrize("kind", ["full", "standard", "lycoris"])
+def test_the_cards_own_code_draws_with_the_released_weights(kind, talkative_sana, tmp_path):
+    settings = TrainingSettings(**({} if kind == "full" else {"model_type": "lora", "lora_type": kind}))
+    tunable = load_tunable(talkative_sana, settings, torch.device("cpu"))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in tunable.weights().values():
+            weight.add_(0.02 * torch.randn_like(weight))
+    for folder in (tmp_path / "made", tmp_path / "made/ema"):
+        tunable.save(folder, {name: weight.detach().clone() for name, weight in tunable.weights().items()})
+    folder = (tmp_path / "made").rename(tmp_path / weights_digest(tmp_path / "made"))
+    data = {"latents": "0" * 64, "captions": "1" * 64}
+    made = SanaModel(folder, 5, talkative_sana.name, talkative_sana.digest(), data, {}, kind=kind, ema=True)
+    release = publish(
+        made,
+        model=talkative_sana,
+        scores=SCORES,
+        gallery=GALLERY,
+        settings=PublishingSettings(release_dir=str(tmp_path / "release")),
+        default_folder=tmp_path / "default",
+    )
+    card = (release.folder / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)pipeline\(", card, re.DOTALL)[1]
+    places = {"this folder": str(release.folder), "the folder of the base model": talkative_sana.name}
+    places['"pytorch_lora'] = f'"{release.folder}/pytorch_lora'
+    for said, place in places.items():
+        code = code.replace(said, place)
+    scope: dict = {}
+    exec(code, scope)
+    noisy, texts = torch.randn(1, 16, 8, 8), torch.randn(1, 5, 64)
+    asked = {"encoder_hidden_states": texts, "timestep": torch.tensor([500.0]), "return_dict": False}
+    with torch.no_grad():
+        expected = tunable.module.eval()(noisy, **asked)[0]
+        torch.testing.assert_close(scope["pipeline"].transformer(noisy, **asked)[0], expected, rtol=1e-3, atol=1e-4)
+    place = {"full": "transformer_ema/config.json"}.get(kind, "ema/pytorch_lora_weights.safetensors")
+    assert place in release.files and "holds the moving average" in card
+    assert ("vae/config.json" in release.files) == (kind == "full"), "an adapter is released alone"
