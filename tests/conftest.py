@@ -77,15 +77,18 @@ def make_pictures(tmp_path: Path) -> Callable[..., Path]:
     """Writes seeded pictures into a folder: `make_pictures({"red ball.png": (64, 48)})`."""
 
     def make(sizes: dict[str, tuple[int, int]], folder: str = "pictures", seed: int = 0) -> Path:
-        target = tmp_path / folder
-        noise = np.random.default_rng(seed)
-        for name, (width, height) in sizes.items():
-            coarse = Image.fromarray(noise.integers(0, 255, (4, 4, 3), dtype=np.uint8))
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            coarse.resize((width, height), Image.Resampling.BICUBIC).save(target / name)
-        return target
+        return write_pictures(tmp_path / folder, sizes, seed=seed)
 
     return make
+
+
+def write_pictures(target: Path, sizes: dict[str, tuple[int, int]], *, seed: int) -> Path:
+    noise = np.random.default_rng(seed)
+    for name, (width, height) in sizes.items():
+        coarse = Image.fromarray(noise.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(target / name)
+    return target
 
 
 def pytest_sessionfinish() -> None:

@@ -23,3 +23,43 @@ def run(caches, sana_tiny, tmp_path) -> Callable:
         return train_on(on, model, tmp_path / folder, settings, **options or {})
 
     return train
+
+
+@pytest.fixture
+def encode_sets(sana_tiny, tmp_path) -> Callable:
+    """Scan, plan and encode several sets: `encode_sets({"train": {"a.png": (64, 64)}, "eval": ...}, eval={...})`."""
+    from sanaflow.buckets.plan import plan_crops
+    from sanaflow.cache.caption_cache import make_caption_cache
+    from sanaflow.cache.folder import FolderStore
+    from sanaflow.cache.latent_cache import make_latent_cache
+    from sanaflow.datasets import DatasetSettings
+    from sanaflow.images.scan import scan_datasets
+    from tests.conftest import fp32, write_pictures
+
+    def encode(pictures: dict[str, dict], **more):
+        sets = []
+        for number, name in enumerate([*pictures, *(more.keys() - pictures.keys())]):
+            if name in pictures:
+                write_pictures(tmp_path / name, pictures[name], seed=number)
+            kind = {"dataset_type": "eval"} if name == "eval" else {}
+            sets.append(
+                DatasetSettings(
+                    id=name, instance_data_dir=str(tmp_path / name), resolution=64, **kind, **more.get(name, {})
+                )
+            )
+        table = scan_datasets(sets, folder=tmp_path / "index")
+        plan = plan_crops(table.pictures, sets, alignment=8)
+        latents = make_latent_cache(
+            table, plan, model=sana_tiny, settings=fp32(), store=FolderStore(tmp_path / "latents")
+        )
+        captions = make_caption_cache(
+            table,
+            prompts=(),
+            negative_prompts=(),
+            model=sana_tiny,
+            settings=fp32(),
+            store=FolderStore(tmp_path / "captions"),
+        )
+        return latents, captions
+
+    return encode
