@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError, nearest
-from sanaflow.model.peft import LORA_FILE
+from sanaflow.model.peft import LORA_FILE, to_fp32
 from sanaflow.progress import quietly
 
 CONFIG_FILE = "lycoris_config.json"
@@ -71,10 +71,11 @@ def attach_lycoris(transformer: SanaTransformer2DModel, settings: TrainingSettin
             and base.weight is not None
             and base.weight.dtype == torch.bfloat16
         ):
-            base.float()
+            to_fp32(base.parameters())
     network.apply_to()
     network.requires_grad_(True)
-    return network.float()
+    to_fp32(network.parameters())
+    return network
 
 
 def build_network(

@@ -1,9 +1,10 @@
 """Standard LoRA and DoRA by PEFT, in the file that `SanaPipeline.load_lora_weights` reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from diffusers import SanaPipeline, SanaTransformer2DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -29,9 +30,13 @@ def attach_lora(transformer: SanaTransformer2DModel, settings: TrainingSettings)
         target_modules=TARGETS,
     )
     transformer.add_adapter(config)
-    for parameter in transformer.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # whatever the base is in
+    to_fp32(parameter for parameter in transformer.parameters() if parameter.requires_grad)
+
+
+def to_fp32(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """What is trained is in fp32, whatever the base is in. `module.float()` can't do it to tensors without memory."""
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
 
 
 @contextmanager
