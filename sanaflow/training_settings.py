@@ -46,6 +46,7 @@ Optimizer = Literal[
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 KAHAN = tuple(name for name in OPTIMIZERS if name.startswith("optimi-"))
 """These keep what rounding to bf16 loses (Kahan summation), so that weights in bf16 go on learning."""
+OF_STANDARD_LORA = ("use_dora", "lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules")
 BasePrecision = Literal["no_change", "int8-bnb", "nf4-bnb"]
 
 
@@ -61,6 +62,8 @@ class TrainingSettings(Section):
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt | None = None
     """null: the rank, which scales the adapter by 1."""
+    lora_target_modules: tuple[str, ...] | None = None
+    """Ends of the names of the layers that get one; null for attention and the feed-forward's 1x1 convolutions."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     use_dora: bool = False
     """Weight-decomposed LoRA (https://arxiv.org/abs/2402.09353), with lora_type 'standard'."""
@@ -200,11 +203,9 @@ class TrainingSettings(Section):
                     "weights in 8 or 4 bits can't take the small changes of training; set model_type 'lora', which "
                     "trains an adapter over them, or base_model_precision 'no_change'"
                 )
-            self._only_with(
-                "model_type 'lora'", "lycoris_config", "use_dora", "lora_rank", "lora_alpha", "lora_dropout"
-            )
+            self._only_with("model_type 'lora'", "lycoris_config", *OF_STANDARD_LORA)
         elif self.lora_type == "lycoris":
-            self._only_with("lora_type 'standard'", "use_dora", "lora_rank", "lora_alpha", "lora_dropout")
+            self._only_with("lora_type 'standard'", *OF_STANDARD_LORA)
         else:
             self._only_with("lora_type 'lycoris'", "lycoris_config")
         if self.model_type == "lora" and self.from_scratch:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sanaflow.config import TrainingSettings
+from sanaflow.errors import InputError
 
 LORA_FILE, METADATA = "pytorch_lora_weights.safetensors", "lora_adapter_metadata"
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_inverted", "conv_point"]
@@ -27,9 +28,12 @@ def attach_lora(transformer: SanaTransformer2DModel, settings: TrainingSettings)
         lora_alpha=settings.lora_alpha or settings.lora_rank,
         lora_dropout=settings.lora_dropout,
         use_dora=settings.use_dora,
-        target_modules=TARGETS,
+        target_modules=list(settings.lora_target_modules or TARGETS),
     )
-    transformer.add_adapter(config)
+    try:
+        transformer.add_adapter(config)
+    except ValueError as error:
+        raise InputError(f"training.lora_target_modules doesn't fit a Sana transformer: {error}") from None
     to_fp32(parameter for parameter in transformer.parameters() if parameter.requires_grad)
 
 

@@ -12,6 +12,7 @@ from sanaflow.training.checkpoints import Checkpoints, newest_first, read_checkp
 
 FIXED = (
     *("model_type", "lora_type", "lycoris_config", "lora_rank", "lora_alpha", "lora_dropout", "use_dora"),
+    "lora_target_modules",
     *("from_scratch", "transformer_config", "base_model_precision", "base_model_default_dtype"),
     *("optimizer", "use_ema"),
 )

@@ -200,3 +200,14 @@ def test_from_scratch_is_random_with_sanas_caption_norm(sana_tiny):
 def test_a_configuration_from_scratch_that_does_not_fit_is_named(changes, said, sana_tiny):
     with pytest.raises(InputError, match=said):
         load_tunable(sana_tiny, TrainingSettings(from_scratch=True, transformer_config=changes), CPU)
+
+
+def test_a_lora_may_be_on_some_layers_only(talkative_sana):
+    tunable = load_tunable(talkative_sana, lora(lora_type="standard", lora_target_modules=["to_q", "to_k"]), CPU)
+    assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in tunable.weights()} == {"to_q", "to_k"}
+
+
+@pytest.mark.parametrize("target", ["to_x", "conv_depth"])
+def test_a_layer_that_can_not_have_a_lora_is_one_line(target, talkative_sana):
+    with pytest.raises(InputError, match=r"lora_target_modules doesn't fit"):
+        load_tunable(talkative_sana, lora(lora_type="standard", lora_target_modules=[target]), CPU)
