@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -21,7 +22,7 @@ from sanaflow.config import TrainingSettings
 
 INTERVALS = (0, 1, 2, 3, 4)
 STEPS, ROUNDS = 4, 3
-SANA_1600M = {
+SANA_1600M: dict[str, Any] = {
     **{"in_channels": 32, "out_channels": 32, "num_layers": 20, "patch_size": 1, "sample_size": 32, "mlp_ratio": 2.5},
     **{"num_attention_heads": 70, "attention_head_dim": 32, "num_cross_attention_heads": 20},
     **{"cross_attention_head_dim": 112, "cross_attention_dim": 2240, "caption_channels": 2304},
@@ -31,7 +32,9 @@ GIB = 2**30
 
 def chosen(interval: int) -> TrainingSettings:
     """Settings with this interval."""
-    interval_of = {"gradient_checkpointing": True, "gradient_checkpointing_interval": interval} if interval else {}
+    interval_of: dict[str, Any] = (
+        {"gradient_checkpointing": True, "gradient_checkpointing_interval": interval} if interval else {}
+    )
     return TrainingSettings(mixed_precision="no", train_batch_size=4, **interval_of)
 
 
@@ -39,7 +42,7 @@ def run_case(interval: int) -> None:
     """In a process of its own: median CPU seconds of a step, and the peak of memory."""
     from diffusers import SanaTransformer2DModel
 
-    from benchmarks.fit import _peak_bytes
+    from benchmarks.fit import peak_bytes
     from sanaflow.model.checkpointing import recompute_blocks
 
     transformer = SanaTransformer2DModel.from_config(CONFIG).train()
@@ -55,7 +58,7 @@ def run_case(interval: int) -> None:
         optimizer.step()
         optimizer.zero_grad()
         seconds.append(time.process_time() - began)
-    print(json.dumps([min(seconds[1:]), _peak_bytes()]))
+    print(json.dumps([min(seconds[1:]), peak_bytes()]))
 
 
 def measure(interval: int) -> tuple[float, int]:
@@ -86,9 +89,8 @@ def main(chart: Path | None, case: int | None) -> None:
     }
     print("interval   CPU s a step   times 0   peak MiB   Sana 1.6B, 1024 px, batch 4, fp32: GiB")
     for i in INTERVALS:
-        print(
-            f"{i:8}   {seconds[i]:12.2f}   {seconds[i] / seconds[0]:7.2f}   {peak[i] / 2**20:8.0f}   {real[i] / GIB:8.1f}"
-        )
+        times, mib = seconds[i] / seconds[0], peak[i] / 2**20
+        print(f"{i:8}   {seconds[i]:12.2f}   {times:7.2f}   {mib:8.0f}   {real[i] / GIB:8.1f}")
     if chart:
         draw(seconds, peak, chart)
 

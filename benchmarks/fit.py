@@ -9,10 +9,11 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import torch
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     **{"in_channels": 32, "out_channels": 32, "num_layers": 8, "patch_size": 1, "sample_size": 32, "mlp_ratio": 2.5},
     **{"num_attention_heads": 16, "attention_head_dim": 32, "num_cross_attention_heads": 8},
     **{"cross_attention_head_dim": 64, "cross_attention_dim": 512, "caption_channels": 512},
@@ -54,7 +55,7 @@ def run_case(case: str) -> None:
     settings = TrainingSettings(**{"train_batch_size": 8, "mixed_precision": "no", **CASES[case]})
     expected = estimate(CONFIG, settings, latent_size=LATENTS, text_tokens=TOKENS).total
     _take_a_step(torch.nn.Linear(8, 8))  # what PyTorch takes for itself is not the model's
-    before = _peak_bytes()
+    before = peak_bytes()
     transformer = SanaTransformer2DModel.from_config(CONFIG)
     keep_linear_attention_fp32(transformer)
     modules: list[torch.nn.Module] = [transformer]
@@ -76,7 +77,7 @@ def run_case(case: str) -> None:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    print(json.dumps([expected, _peak_bytes() - before]))
+    print(json.dumps([expected, peak_bytes() - before]))
 
 
 def _take_a_step(layer: torch.nn.Module) -> None:
@@ -84,7 +85,7 @@ def _take_a_step(layer: torch.nn.Module) -> None:
     torch.optim.AdamW(layer.parameters(), fused=True).step()
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """This process' own peak; `ru_maxrss` of a forked process begins at its parent's."""
     with open("/proc/self/status") as file:  # noqa: PTH123 - no file, a window into the kernel
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))

@@ -11,8 +11,10 @@ import io
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from benchmarks.small_caches import ASSETS, bundled_model, bundled_pictures, encode
+from benchmarks._caches import ASSETS, bundled_model, bundled_pictures, encode
+from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import ModelSettings, ValidationSettings
 from sanaflow.model.reference import ModelReference, resolve_model
 from sanaflow.training.log import TrainingLog
@@ -20,12 +22,14 @@ from sanaflow.training.run import train_sana
 from sanaflow.training_settings import TrainingSettings
 
 STEPS, SEEDS = 300, (0, 1, 2)
-COMMON = {"train_batch_size": 8, "mixed_precision": "no", "checkpointing_steps": 100_000}
+COMMON: dict[str, Any] = {"train_batch_size": 8, "mixed_precision": "no", "checkpointing_steps": 100_000}
 FULL = {**COMMON, "learning_rate": 1e-3, "max_train_steps": STEPS}
 LOKR = {**COMMON, "learning_rate": 3e-3, "max_train_steps": STEPS, "model_type": "lora"}
 
 
-def train(folder: Path, caches: tuple, model: ModelReference, settings: dict) -> tuple[Path, TrainingLog]:
+def train(
+    folder: Path, caches: tuple[LatentCache, CaptionCache], model: ModelReference, settings: dict
+) -> tuple[Path, TrainingLog]:
     """Weights' folder and log, quietly."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         tuned, log = train_sana(

@@ -3,7 +3,7 @@
 python -m benchmarks.peers --model MODEL --pictures FOLDER --peer diffusers=./run_diffusers.sh --peer ...
 
 A peer is a command that is given the number of steps and an empty folder, and trains MODEL on FOLDER (pictures of 512
-px, each with a NAME.txt) at the same setting: LoRA of rank 16 on to_q, to_k and to_v, AdamW, batch 4, fp32, two threads.
+px, each with a NAME.txt) at the same setting: LoRA of rank 16 on to_q, to_k and to_v, AdamW, batch 4, fp32, 2 threads.
 A step's cost is the difference between a long and a short run, start-up and caching excluded: ours has its caches from
 the first run, theirs cache as they do. Rounds alternate; medians are compared.
 """

@@ -8,14 +8,17 @@ layers, 384 wide, at 32 x 32 latents; rounds alternate, and medians of seconds a
 
 import contextlib
 import io
+import itertools
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.small_caches import bundled_model, bundled_pictures, encode
+from benchmarks._caches import bundled_model, bundled_pictures, encode
+from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.model.tunable import load_tunable
 from sanaflow.training.batches import Batches
@@ -24,7 +27,7 @@ from sanaflow.training.loop import Loop
 from sanaflow.training.loss import batch_losses
 from sanaflow.training.setup import make_accelerator, set_up
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     **{"num_layers": 6, "num_attention_heads": 12, "attention_head_dim": 32, "num_cross_attention_heads": 6},
     **{"cross_attention_head_dim": 64, "cross_attention_dim": 384},
 }
@@ -36,8 +39,13 @@ Seconds = tuple[float, float]
 def settings(*, ema: bool) -> TrainingSettings:
     """Of both loops."""
     return TrainingSettings(
-        **{"from_scratch": True, "transformer_config": SHAPE, "mixed_precision": "no", "train_batch_size": 4},
-        **{"max_train_steps": STEPS, "checkpointing_steps": 10_000, "use_ema": ema},
+        from_scratch=True,
+        transformer_config=SHAPE,
+        mixed_precision="no",
+        train_batch_size=4,
+        max_train_steps=STEPS,
+        checkpointing_steps=10_000,
+        use_ema=ema,
     )
 
 
@@ -53,7 +61,7 @@ class _Timed(Loop):
         return super()._step(step)
 
 
-def real(caches: tuple, chosen: TrainingSettings, folder: Path) -> list[Seconds]:
+def real(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings, folder: Path) -> list[Seconds]:
     """Wall and CPU seconds of each step but the first."""
     tunable, batches = load_tunable(bundled_model(), chosen, CPU), Batches(*caches, chosen)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -64,7 +72,7 @@ def real(caches: tuple, chosen: TrainingSettings, folder: Path) -> list[Seconds]
     return _differences(loop.begun)
 
 
-def bare(caches: tuple, chosen: TrainingSettings) -> list[Seconds]:
+def bare(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings) -> list[Seconds]:
     """The same of a bare loop."""
     tunable, batches = load_tunable(bundled_model(), chosen, CPU), Batches(*caches, chosen)
     module = tunable.module.train()
@@ -80,7 +88,7 @@ def bare(caches: tuple, chosen: TrainingSettings) -> list[Seconds]:
 
 
 def _differences(begun: list[Seconds]) -> list[Seconds]:
-    pairs = list(zip(begun, begun[1:], strict=False))[1:]
+    pairs = list(itertools.pairwise(begun))[1:]
     return [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in pairs]
 
 

@@ -3,8 +3,9 @@
 import contextlib
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sanaflow.buckets.plan import plan_crops
 from sanaflow.cache.caption_cache import make_caption_cache
@@ -30,7 +31,7 @@ def bundled_pictures() -> list[Path]:
 
 
 def encode(
-    folder: Path, sets: dict[str, tuple[str, Sequence[Path]]], *, resolution: int = 64
+    folder: Path, sets: Mapping[str, tuple[str, Sequence[Path]]], *, resolution: int = 64
 ) -> tuple[LatentCache, CaptionCache]:
     """Encode sets of pictures, captioned by their names.
 
@@ -45,7 +46,12 @@ def encode(
         place.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
             shutil.copy(picture, place)
-        entry = {"id": name, "dataset_type": kind, "instance_data_dir": str(place), "resolution": resolution}
+        entry: dict[str, Any] = {
+            "id": name,
+            "dataset_type": kind,
+            "instance_data_dir": str(place),
+            "resolution": resolution,
+        }
         datasets.append(DatasetSettings(**entry, crop=True, crop_aspect="square"))
     model, settings = bundled_model(), CacheSettings(text_encoder_dtype="fp32")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
