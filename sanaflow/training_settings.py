@@ -233,6 +233,8 @@ class TrainingSettings(Section):
     def _processes_fit(self) -> "TrainingSettings":
         if self.fsdp_enable and self.model_type != "full":
             raise ValueError("'fsdp_enable' is for model_type 'full': an adapter's base is copied to each process")
+        if self.fsdp_enable and self.use_ema and self.ema_device == "cpu":
+            raise ValueError("'fsdp_enable' and ema_device 'cpu' contradict each other: the average is split already")
         if self.fsdp_enable and (self.optimizer.startswith("bnb-") or self.optimizer in ("soap", "muon", "came")):
             raise ValueError(
                 f"'fsdp_enable' and optimizer '{self.optimizer}', which needs whole weights, contradict each other: "

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from diffusers.models.transformers.sana_transformer import SanaTransformerBlock
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -42,7 +42,10 @@ def make_accelerator(settings: TrainingSettings, validation: ValidationSettings,
         mixed_precision=settings.mixed_precision,
         log_with=TRACKERS[validation.report_to] or None,
         project_dir=run_folder,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            DistributedDataParallelKwargs(find_unused_parameters=_leaves_weights_out(settings)),
+        ],
     )
     if accelerator.num_processes != settings.num_processes:
         raise InputError(
@@ -50,6 +53,12 @@ def make_accelerator(settings: TrainingSettings, validation: ValidationSettings,
             "start as many with `accelerate launch --num_processes N`, or set that number"
         )
     return accelerator
+
+
+def _leaves_weights_out(settings: TrainingSettings) -> bool:
+    """Whether a step may use only some of an adapter's weights."""
+    config = settings.lycoris_config or {}
+    return config.get("algo") == "dylora" or bool(config.get("module_dropout"))
 
 
 @dataclass
@@ -96,6 +105,10 @@ def set_up(tunable: Tunable, batches: Batches, *, settings: TrainingSettings, ac
     """Move the model to its device, wrap it, and make optimizer, schedule and moving average."""
     tunable.module.train()
     tunable.module.to(accelerator.device)
+    if settings.mixed_precision != "no":  # drawing calls the transformer itself, which accelerate may know nothing of
+        precision = torch.bfloat16 if settings.mixed_precision == "bf16" else torch.float16
+        autocast = torch.autocast(accelerator.device.type, precision)
+        tunable.transformer.forward = autocast(tunable.transformer.forward)
     if settings.gradient_checkpointing:
         recompute_blocks(tunable.transformer, every=settings.gradient_checkpointing_interval or 1)
     if settings.torch_compile:

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
+from sanaflow.evaluation.sampling import validation_drawer
 from sanaflow.model.loading import load_transformer
 from sanaflow.model.tunable import load_tunable
 from sanaflow.training.batches import Batch, Batches
@@ -246,3 +247,29 @@ def test_the_look_at_the_base_takes_no_gradients_away(caches, talkative_sana):
         gradients.append({name: p.grad for name, p in tunable.weights().items()})
     for name, expected in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], expected, rtol=0.1, atol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": "lora", "base_model_default_dtype": "bf16", "mixed_precision": "bf16"},
+        {
+            **{"model_type": "lora", "base_model_default_dtype": "bf16", "mixed_precision": "bf16"},
+            **{"base_model_precision": "nf4-bnb", "lora_type": "standard"},
+        },
+        {"model_type": "lora", "base_model_precision": "int8-bnb"},
+        {"base_model_default_dtype": "bf16", "mixed_precision": "bf16", "optimizer": "optimi-lion"},
+    ],
+)
+def test_pictures_are_drawn_while_training_in_few_bits(
+    settings, run, encode, encode_texts, make_pictures, sana_tiny, tmp_path
+):
+    table, _, latents = encode(make_pictures({f"{i}.png": (64, 64) for i in range(4)}))
+    captions = encode_texts(table, prompts=["a ball"])
+    validation = ValidationSettings(validation_prompt="a ball", validation_steps=2, validation_num_inference_steps=2)
+    draw, gather = validation_drawer(sana_tiny, captions, validation, tmp_path / "drawn")
+    options = {"validation": validation, "draw": draw}
+    _, log = run(on=(latents, captions), options=options, max_train_steps=4, **settings)
+    assert gather().rows["label"].tolist() == ["step 0", "step 2", "step 4"]
+    assert log.steps["loss"].notna().all()
+    assert (tmp_path / "drawn/timeline.png").exists()

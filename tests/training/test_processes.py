@@ -18,6 +18,8 @@ KINDS = {
     "lokr": {"model_type": "lora"},
     "sharded": {"fsdp_enable": True, "use_ema": True},
     "sharded, in bf16": {"fsdp_enable": True, "mixed_precision": "bf16"},
+    "sharded, compiled": {"fsdp_enable": True, "torch_compile": True},
+    "dylora": {"model_type": "lora", "lycoris_config": {"algo": "dylora", "linear_dim": 4, "block_size": 2}},
     "sharded, gathered once": {"fsdp_enable": True, "fsdp_reshard_after_forward": False},
 }
 
