@@ -58,15 +58,11 @@ def run_case(case: str) -> None:
     before = peak_bytes()
     transformer = SanaTransformer2DModel.from_config(CONFIG)
     keep_linear_attention_fp32(transformer)
-    modules: list[torch.nn.Module] = [transformer]
     if settings.model_type == "lora":
-        standard = settings.lora_type == "standard"
-        modules += [] if standard else [attach_lycoris(transformer, settings)]
-        if standard:
-            attach_lora(transformer, settings)
+        (attach_lora if settings.lora_type == "standard" else attach_lycoris)(transformer, settings)
     if settings.gradient_checkpointing:
         recompute_blocks(transformer, every=1)
-    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    trained = [p for p in transformer.parameters() if p.requires_grad]
     optimizer = make_optimizer(trained, settings)
     noisy, texts = torch.randn(8, 32, *LATENTS), torch.randn(8, TOKENS, 512)
     for _ in range(2):

@@ -75,7 +75,7 @@ def real(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings, fol
 def bare(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings) -> list[Seconds]:
     """The same of a bare loop."""
     tunable, batches = load_tunable(bundled_model(), chosen, CPU), Batches(*caches, chosen)
-    module = tunable.module.train()
+    module = tunable.transformer.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=chosen.learning_rate, fused=True)
     in_memory = [batches[number] for number in range(STEPS)]
     begun: list[Seconds] = []

@@ -185,7 +185,7 @@ class TrainingSettings(Section):
             raise ValueError(
                 "'lr_warmup_steps' needs a schedule that warms up: set lr_scheduler 'constant_with_warmup'"
             )
-        if self.lr_warmup_steps > self.max_train_steps:
+        if self.lr_warmup_steps > self.max_train_steps and not self.num_train_epochs:
             raise ValueError(
                 f"'lr_warmup_steps' ({self.lr_warmup_steps}) is more than 'max_train_steps' ({self.max_train_steps}): "
                 "the learning rate would never be reached; lower the first"
@@ -235,7 +235,7 @@ class TrainingSettings(Section):
             raise ValueError("'fsdp_enable' is for model_type 'full': an adapter's base is copied to each process")
         if self.fsdp_enable and self.use_ema and self.ema_device == "cpu":
             raise ValueError("'fsdp_enable' and ema_device 'cpu' contradict each other: the average is split already")
-        if self.fsdp_enable and (self.optimizer.startswith("bnb-") or self.optimizer in ("soap", "muon", "came")):
+        if self.fsdp_enable and not self.optimizer.startswith(("torch-", "optimi-", "adamw_schedulefree")):
             raise ValueError(
                 f"'fsdp_enable' and optimizer '{self.optimizer}', which needs whole weights, contradict each other: "
                 "use 'torch-adamw' or an 'optimi-' one"

@@ -40,7 +40,7 @@ class ValidationSettings(Section):
     num_eval_images: PositiveInt = 16
     """Pictures of each set that it is measured on, the same ones each time."""
     eval_timesteps: PositiveInt = 8
-    """Noise levels it is measured at: the middles of equally probable parts of the distribution trained with."""
+    """Noise levels it is measured at: the middles of equally probable parts of those that Sana was trained with."""
     report_to: Literal["none", "tensorboard", "wandb", "all"] = "none"
     """Where the curves go while training, besides the artifact. W&B's key comes from WANDB_API_KEY or `wandb login`."""
     tracker_project_name: str = "sanaflow"

@@ -43,9 +43,9 @@ def main(run_folder: Path) -> None:
 
     request = json.loads((run_folder / "request.json").read_text())
     training, validation = TrainingSettings(**request["training"]), ValidationSettings(**request["validation"])
-    latents, captions, model = (Client().get_artifact_version(request["inputs"][name]).load() for name in INPUTS)
-    draw, _ = validation_drawer(model, captions, validation, run_folder / "validation")
     with errors_told(run_folder):
+        latents, captions, model = (Client().get_artifact_version(request["inputs"][name]).load() for name in INPUTS)
+        draw, _ = validation_drawer(model, captions, validation, run_folder / "validation")
         tuned, log = train_sana(
             latents,
             captions,

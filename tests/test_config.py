@@ -129,6 +129,8 @@ def test_a_prompt_library_may_be_a_file(tmp_path):
         ({"base_model_default_dtype": "bf16"}, "loses updates to rounding"),
         ({"model_type": "lora", "fsdp_enable": True}, "'fsdp_enable' is for model_type 'full'"),
         ({"fsdp_enable": True, "optimizer": "bnb-adamw8bit"}, "which needs whole weights"),
+        ({"fsdp_enable": True, "optimizer": "adafactor"}, "which needs whole weights"),
+        ({"fsdp_enable": True, "use_ema": True, "ema_device": "cpu"}, "the average is split already"),
         ({"num_train_epochs": 2, "max_train_steps": 5}, "'max_train_steps' is for no 'num_train_epochs'"),
         ({"flow_use_uniform_schedule": True, "flow_use_beta_schedule": True}, "contradict each other"),
         ({"lr_scheduler": "polynomial", "lr_end": 1.0}, "isn't below 'learning_rate'"),

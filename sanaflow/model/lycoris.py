@@ -4,6 +4,7 @@ LyCORIS reads its targets from class attributes that a preset sets only in part:
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,7 @@ def attach_lycoris(transformer: SanaTransformer2DModel, settings: TrainingSettin
             and base.weight.dtype == torch.bfloat16
         ):
             to_fp32(base.parameters())
-    network.apply_to()
+    _hook_in(network, transformer)
     network.requires_grad_(True)
     to_fp32(network.parameters())
     return network
@@ -119,7 +120,7 @@ def build_network(
                 network_module=algorithm,
                 **options,
             )
-    except (ValueError, TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"training.lycoris_config doesn't fit this model: {error}") from None
     if not network.loras:
         raise InputError(
@@ -133,6 +134,18 @@ def _preset(given: dict[str, Any], algorithm: str) -> dict[str, Any]:
         if key not in PRESET:
             raise InputError(f"training.lycoris_config.apply_preset has no '{key}': {nearest(key, PRESET)}")
     preset = json.loads(json.dumps(PRESET | given))
+    for places in ("module_algo_map", "name_algo_map"):
+        if not isinstance(preset[places], dict):
+            raise InputError(
+                f"training.lycoris_config.apply_preset.{places} should be a mapping from names to settings"
+            )
+        for name, changes in preset[places].items():
+            _check_place(changes, f"training.lycoris_config.apply_preset.{places}.{name}")
+    try:
+        for pattern in preset["exclude_name"]:
+            re.compile(pattern)
+    except (TypeError, re.error) as error:
+        raise InputError(f"training.lycoris_config.apply_preset.exclude_name is no pattern: {error}") from None
     for places in (preset["target_module"], preset["module_algo_map"]):
         if "FeedForward" in places and "GLUMBConv" not in places:
             print("lycoris_config: 'FeedForward' is in no Sana model, 'GLUMBConv' stands for it")
@@ -143,6 +156,18 @@ def _preset(given: dict[str, Any], algorithm: str) -> dict[str, Any]:
     if algorithm in WITHOUT_DEPTHWISE:
         preset["exclude_name"].append(r".*conv_depth$")
     return preset
+
+
+def _check_place(changes: Any, where: str) -> None:
+    """See that settings for some of the modules are ones that there are."""
+    known = (*OPTIONS, "dim", "alpha")
+    if not isinstance(changes, dict):
+        raise InputError(f"{where} should be a mapping of settings")
+    for key in changes:
+        if key not in known:
+            raise InputError(f"{where} has no '{key}': {nearest(key, known)}")
+    if changes.get("algo", "lokr") not in ALGORITHMS:
+        raise InputError(f"{where}: algo '{changes['algo']}' doesn't work on Sana; {', '.join(ALGORITHMS)} do")
 
 
 def _random_rank(module: DyLoraModule) -> torch.Tensor:
@@ -196,6 +221,12 @@ def _as_locon(state: dict[str, torch.Tensor], adapter: DyLoraModule) -> None:
 def load_lycoris(transformer: SanaTransformer2DModel, folder: Path) -> None:
     """Hook in the adapter that `save_lycoris` wrote."""
     network = build_network(transformer, json.loads((folder / CONFIG_FILE).read_text()))
-    network.apply_to()
+    _hook_in(network, transformer)
     network.load_state_dict(load_file(folder / LORA_FILE))
     network.requires_grad_(False).eval().to(transformer.device)
+
+
+def _hook_in(network: LycorisNetwork, transformer: SanaTransformer2DModel) -> None:
+    """Let the transformer answer with the adapter, and take it along wherever it is moved."""
+    network.apply_to()
+    transformer.add_module("lycoris", network)

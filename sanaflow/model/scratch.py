@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from diffusers import SanaTransformer2DModel
 from torch import nn
 
@@ -27,9 +28,14 @@ def random_transformer(model: ModelReference, changes: dict[str, Any]) -> SanaTr
         if key not in config or key.startswith("_"):
             known = nearest(key, [name for name in config if not name.startswith("_")])
             raise InputError(f"training.transformer_config: a Sana transformer has no '{key}': {known}")
+    for key in ("in_channels", "out_channels", "caption_channels", "patch_size"):
+        if changes.get(key, config[key]) != config[key]:
+            raise InputError(f"training.transformer_config: '{key}' is the autoencoder's and text encoder's: remove it")
     try:
+        with torch.device("meta"):
+            _try_once(SanaTransformer2DModel.from_config(config | changes))
         transformer = SanaTransformer2DModel.from_config(config | changes)
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"training.transformer_config doesn't fit: {error}") from None
     for name, module in transformer.named_modules():
         if isinstance(module, nn.Linear):
@@ -45,3 +51,11 @@ def random_transformer(model: ModelReference, changes: dict[str, Any]) -> SanaTr
     nn.init.constant_(transformer.caption_norm.weight, CAPTION_NORM)
     keep_linear_attention_fp32(transformer)
     return transformer
+
+
+def _try_once(transformer: SanaTransformer2DModel) -> None:
+    """A forward without memory: heads and widths that don't fit together show there only."""
+    config = transformer.config
+    texts = torch.empty(1, 2, config.caption_channels)
+    noisy = torch.empty(1, config.in_channels, 4, 4)
+    transformer(noisy, encoder_hidden_states=texts, timestep=torch.empty(1), return_dict=False)

@@ -27,23 +27,21 @@ class Tunable:
     """A transformer with what is trained of it.
 
     Attributes:
-        transformer: Draws pictures, adapter and all.
-        module: What is trained and called; holds the transformer and the adapter.
+        transformer: The model, adapter and all.
         save: Writes the weights as they are now into a folder. Given them by name, whole and on the CPU, as the
-            module's own may be split over processes.
+            model's own may be split over processes.
         without_adapter: A context in which the transformer is what it was before.
         has_adapter: Whether there is one.
     """
 
     transformer: SanaTransformer2DModel
-    module: torch.nn.Module
     save: Callable[[Path, Weights], None]
     without_adapter: Callable[[], AbstractContextManager[None]] = nullcontext
     has_adapter: bool = False
 
     def weights(self) -> dict[str, torch.nn.Parameter]:
         """What is trained, by name."""
-        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.transformer.named_parameters() if p.requires_grad}
 
 
 def load_tunable(model: ModelReference, settings: TrainingSettings, device: torch.device) -> Tunable:
@@ -55,17 +53,17 @@ def load_tunable(model: ModelReference, settings: TrainingSettings, device: torc
     torch.manual_seed(settings.seed)  # adapters begin at random
     if settings.from_scratch:
         transformer = random_transformer(model, settings.transformer_config or {})
+        transformer.to(DTYPES[settings.base_model_default_dtype])
     else:
         transformer = load_transformer(model, DTYPES[settings.base_model_default_dtype])
     if settings.model_type == "full":
         transformer.requires_grad_(True)
-        return Tunable(transformer, transformer, save=lambda folder, weights: save_full(transformer, folder, weights))
+        return Tunable(transformer, save=lambda folder, weights: save_full(transformer, folder, weights))
     if settings.base_model_precision != "no_change":
         quantise(transformer, settings.base_model_precision, settings.quantize_via, device)
     if settings.lora_type == "standard":
         attach_lora(transformer, settings)
         return Tunable(
-            transformer,
             transformer,
             save=lambda folder, _: save_lora(transformer, folder),
             without_adapter=lambda: lora_off(transformer),
@@ -74,7 +72,6 @@ def load_tunable(model: ModelReference, settings: TrainingSettings, device: torc
     network = attach_lycoris(transformer, settings)
     return Tunable(
         transformer,
-        Adapted(transformer, network),
         save=lambda folder, _: save_lycoris(network, settings.lycoris_config, folder),
         without_adapter=lambda: lycoris_off(network),
         has_adapter=True,
@@ -101,18 +98,6 @@ def load_tuned(tuned: SanaModel, model: ModelReference, version: str = "tuned") 
         transformer = load_transformer(model)
         (load_lora if tuned.kind == "standard" else load_lycoris)(transformer, folder)
     return transformer.requires_grad_(False).eval()
-
-
-class Adapted(torch.nn.Module):
-    """A transformer and the LyCORIS network hooked into it, whose weights it doesn't hold itself."""
-
-    def __init__(self, transformer: SanaTransformer2DModel, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.transformer, self.network = transformer, network
-
-    def forward(self, *args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
-        """The transformer's."""
-        return self.transformer(*args, **kwargs)
 
 
 def save_full(transformer: SanaTransformer2DModel, folder: Path, weights: Weights) -> None:

@@ -54,21 +54,36 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             shutil.rmtree(hidden, ignore_errors=True)
             raise InputError(f"can't write a checkpoint to '{self.folder}' ({error}): free some space") from None
-        for old in newest_first(self.folder)[self._keep :]:
+        for old in [path for path in newest_first(self.folder) if path != target][max(0, self._keep - 1) :]:
             shutil.rmtree(old)
         if self._mirror:
             self._mirror.push(target, keep=self._keep)
 
     def load(self) -> tuple[Tensors, dict[str, Any]] | None:
-        """The newest whole checkpoint, passing over damaged ones, which is said; None if there is none."""
-        if self._mirror:
-            self._mirror.fetch_newer(self.folder)
-        for checkpoint in newest_first(self.folder):
-            try:
-                return read_checkpoint(checkpoint)
-            except InputError as error:
-                print(f"{error.message}: going back to the one before")
+        """The newest whole checkpoint, here or in the mirror; None if there is none.
+
+        A damaged one is put aside, which is said, as its number may be written again.
+        """
+        elsewhere = self._mirror.names() if self._mirror else []
+        here = [path.name for path in newest_first(self.folder)]
+        for name in sorted({*here, *elsewhere}, reverse=True):
+            for fetch in (False, True):
+                if fetch and (self._mirror is None or not self._mirror.fetch(name, self.folder)):
+                    continue
+                if not (self.folder / name).exists():
+                    continue
+                try:
+                    return read_checkpoint(self.folder / name)
+                except InputError as error:
+                    print(f"{error.message}: it is put aside")
+                    aside = self.folder / f"damaged-{name}"
+                    shutil.rmtree(aside, ignore_errors=True)
+                    (self.folder / name).rename(aside)
         return None
+
+    def any(self) -> bool:
+        """Whether this run has a checkpoint, here or in the mirror."""
+        return bool(newest_first(self.folder)) or bool(self._mirror and self._mirror.names())
 
     def finish(self) -> None:
         """Wait for what is still being copied to the mirror."""

@@ -18,17 +18,17 @@ def make_ema(weights: Sequence[torch.nn.Parameter], settings: TrainingSettings) 
         return None
     # Sharded weights know no foreach copy.
     ema = EMAModel(weights, decay=settings.ema_decay, foreach=not settings.fsdp_enable)
-    if settings.ema_device == "cpu":
-        ema.to("cpu")
+    # In bf16 what one update adds would be rounded away.
+    ema.to("cpu" if settings.ema_device == "cpu" else None, dtype=torch.float32)
     return ema
 
 
 @torch.no_grad()
 def update(ema: EMAModel, weights: Iterable[torch.Tensor], settings: TrainingSettings) -> None:
     """Take in the weights after an optimizer step."""
-    if settings.ema_device == "cpu":  # what needs no gradient would be copied, not averaged
-        weights = [weight.detach().cpu().requires_grad_() for weight in weights]
-    ema.step(weights)
+    device = "cpu" if settings.ema_device == "cpu" else None
+    # What needs no gradient would be copied, not averaged.
+    ema.step([weight.detach().to(device, torch.float32).requires_grad_() for weight in weights])
 
 
 @contextmanager

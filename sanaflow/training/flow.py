@@ -5,6 +5,7 @@ import math
 import torch
 
 from sanaflow.config import TrainingSettings
+from sanaflow.training.transfer import to_device
 
 SANA_SHIFT = 3.0
 """What Sana itself was trained with."""
@@ -88,5 +89,5 @@ def sums_by_sigma(losses: torch.Tensor, sigmas: torch.Tensor, *, bins: int) -> t
         bins: Parts of (0, 1).
     """
     part = (sigmas * bins).long().clamp(max=bins - 1)
-    sums = torch.zeros(bins, device=losses.device).index_add(0, part.to(losses.device), losses)
+    sums = torch.zeros(bins, device=losses.device).index_add(0, to_device(part, losses.device), losses)
     return sums, torch.bincount(part, minlength=bins).float()

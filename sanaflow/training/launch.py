@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,13 +52,15 @@ def launch(module: str, run_folder: Path, settings: TrainingSettings, *, root: P
         stderr=subprocess.STDOUT,
         preexec_fn=end_with_parent,
     )
-    before = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+    hears = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM)) if hears else None
     try:
         for line in child.stdout or ():
             print(line, end="", flush=True)
         code = child.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if hears:
+            signal.signal(signal.SIGTERM, before)
         child.kill()
     if (run_folder / ERROR).exists():
         said = json.loads((run_folder / ERROR).read_text())

@@ -23,6 +23,7 @@ from sanaflow.training.guard import Guard
 from sanaflow.training.log import COLUMNS, EVALUATION_COLUMNS, SIGMA_BINS, SKIPPED_COLUMNS, TrainingLog
 from sanaflow.training.loss import batch_losses, sigmas_of
 from sanaflow.training.optimizers import averaged
+from sanaflow.training.resume import same_settings
 from sanaflow.training.setup import Setup
 from sanaflow.training.stop import StoppedError, StopSignal
 from sanaflow.training.trackers import track_evaluation, track_pictures, track_steps
@@ -84,8 +85,11 @@ class Loop:
         with self.accelerator.main_process_first():  # which fetches it, if it isn't here
             found = self.checkpoints.load()
         if found:
-            state.restore(*found)
+            another = "settings" in self.identity and not same_settings(found[1]["identity"], self.identity)
+            state.restore(*found, keep_rates=another)
             self._say(f"resuming after step {state.step:,}")
+            if state.step > steps:
+                raise InputError(f"the checkpoint is of step {state.step:,}, and the run ends at {steps:,}: raise that")
         main = self.accelerator.is_main_process
         with (
             StopSignal(self.accelerator) as stop,
@@ -288,11 +292,11 @@ class Loop:
         if state.ema:
             with swapped_in(state.ema, list(state.weights.values())):
                 self._look_with("ema", drawing=bool(drawing), measuring=bool(measuring))
-        self.setup.tunable.module.train()
+        self.setup.tunable.transformer.train()
         progress.refresh()
 
     def _look_with(self, weights: str, *, drawing: bool, measuring: bool) -> None:
-        step, accelerator, module = self.state.step, self.accelerator, self.setup.tunable.module
+        step, accelerator, module = self.state.step, self.accelerator, self.setup.tunable.transformer
         if measuring and self.evaluation:
             with accelerator.autocast():
                 rows = self.evaluation.measure(module, accelerator.device)

@@ -8,6 +8,7 @@ from sanaflow.model.tunable import Tunable
 from sanaflow.training.batches import Batch
 from sanaflow.training.flow import add_noise, draw_sigmas, flow_losses, min_snr_weights, timesteps
 from sanaflow.training.randomness import generator, seed_of
+from sanaflow.training.transfer import to_device
 
 COMPILED_TOKENS = 64
 
@@ -33,36 +34,38 @@ def batch_losses(
         tunable: Whose adapter is turned off to see what regularisation samples looked like before.
         attempt: How often the run was led back; each attempt has noise of its own.
     """
-    latents = _to(batch.latents, device)
+    latents = to_device(batch.latents, device).float()
     tokens = latents[0, 0].numel()
     on_cpu = sigmas_of(number, count=len(latents), tokens=tokens, settings=settings, attempt=attempt)
-    sigmas = on_cpu.to(device)
+    sigmas = to_device(on_cpu, device)
     drawn = generator(settings.seed, 0, number, _purpose("noise", attempt))
-    noise = _to(torch.randn(latents.shape, generator=drawn), device)
+    noise = to_device(torch.randn(latents.shape, generator=drawn), device)
     seen = noise
     if settings.input_perturbation:
-        seen = noise + settings.input_perturbation * _to(torch.randn(latents.shape, generator=drawn), device)
+        seen = (
+            noise + settings.input_perturbation * to_device(torch.randn(latents.shape, generator=drawn), device).float()
+        )
     texts, text_mask = batch.embeddings, batch.mask
     if settings.torch_compile:  # which compiles anew for every length
         more = -texts.shape[1] % COMPILED_TOKENS
         texts, text_mask = F.pad(texts, (0, 0, 0, more)), F.pad(text_mask, (0, more))
     asked = {
         "hidden_states": add_noise(latents, seen, sigmas),
-        "encoder_hidden_states": _to(texts, device),
-        "encoder_attention_mask": text_mask.to(device, non_blocking=True),
+        "encoder_hidden_states": to_device(texts, device).float(),
+        "encoder_attention_mask": to_device(text_mask, device),
         "timestep": timesteps(sigmas),
     }
     target = noise - latents
     if tunable and tunable.has_adapter and batch.regularisation is not None and batch.regularisation.any():
         # Prior preservation: what the model said before is what it should go on saying.
-        rows = batch.regularisation.nonzero()[:, 0].to(device)
+        rows = to_device(batch.regularisation.nonzero()[:, 0], device)
         with torch.no_grad(), tunable.without_adapter(), _uncached_autocast(device):
-            before = tunable.module(**{name: value[rows] for name, value in asked.items()}, return_dict=False)[0]
+            before = tunable.transformer(**{name: value[rows] for name, value in asked.items()}, return_dict=False)[0]
         target = target.index_copy(0, rows, before.to(target.dtype))
     # For what adapters draw from the global generator: dropout, DyLoRA's rank.
     torch.manual_seed(seed_of(settings.seed, 0, number, _purpose("adapter", attempt)))
     predicted = model(**asked, return_dict=False)[0]
-    mask = None if batch.loss_mask is None else _to(batch.loss_mask, device)
+    mask = None if batch.loss_mask is None else to_device(batch.loss_mask, device).float()
     losses = flow_losses(predicted, target, mask=mask)
     if settings.snr_gamma is not None:
         losses = losses * min_snr_weights(sigmas, settings.snr_gamma)
@@ -84,10 +87,3 @@ def sigmas_of(number: int, *, count: int, tokens: int, settings: TrainingSetting
 
 def _purpose(what: str, attempt: int) -> str:
     return f"{what}, attempt {attempt}" if attempt else what
-
-
-def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """In fp32 on the device; the copy to a GPU doesn't wait for what it is working on."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True).float()

@@ -74,7 +74,7 @@ def estimate(
     trained_bytes = alive.trained * alive.trained_itemsize
     weights, gradients = alive.weights, trained_bytes
     optimizer = int(alive.trained * _state_bytes(settings, alive.trained_itemsize))
-    ema = trained_bytes if settings.use_ema and settings.ema_device == "accelerator" else 0
+    ema = 4 * alive.trained if settings.use_ema and settings.ema_device == "accelerator" else 0
     if settings.base_model_precision != "no_change":
         weights -= int(alive.block_linears * (alive.base_itemsize - BYTES_PER_WEIGHT[settings.base_model_precision]))
     peak = alive.peak - alive.weights + weights
@@ -130,27 +130,24 @@ def _pass(asked: str) -> _Alive:
             for module in block.modules()
             if type(module) is Linear
         )
-        network = None
         if settings.model_type == "lora":
             if settings.lora_type == "standard":
                 attach_lora(transformer, base)
             else:
-                network = attach_lycoris(transformer, base)
+                attach_lycoris(transformer, base)
         if settings.gradient_checkpointing:
             recompute_blocks(transformer, every=settings.gradient_checkpointing_interval or 1)
-        modules = [module for module in (transformer.train(), network) if module is not None]
         tensors = _inputs(shape, settings, latent_size, text_tokens)
         live = _Live()
-        for module in modules:
-            for tensor in (*module.parameters(), *module.buffers()):
-                live.count(tensor)
+        for tensor in (*transformer.train().parameters(), *transformer.buffers()):
+            live.count(tensor)
         with live:
             bf16 = settings.mixed_precision != "no"
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 predicted = transformer(**tensors, return_dict=False)[0]
                 loss = flow_losses(predicted, tensors["hidden_states"]).mean()
             loss.backward()
-    parameters = {id(p): p for module in modules for p in module.parameters()}.values()
+    parameters = list(transformer.parameters())
     trained = [p for p in parameters if p.requires_grad]
     return _Alive(
         weights=sum(p.numel() * p.element_size() for p in parameters),

@@ -7,11 +7,13 @@ import shutil
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from sanaflow.cache.remote import Files
 from sanaflow.errors import InputError
 
 STATE = "state.json"
+CHUNK_BYTES = 2**24
 
 
 class Mirror:
@@ -42,27 +44,38 @@ class Mirror:
         if copying:
             copying.result()
 
-    def fetch_newer(self, folder: Path) -> None:
-        """Copy the newest checkpoint here if none in `folder` is as new.
+    def fetch(self, name: str, folder: Path) -> bool:
+        """Copy a checkpoint into `folder`; False if it isn't there as a whole.
 
         Raises:
             InputError: The store can't be read.
         """
-        here = {path.name for path in folder.glob("step-*")}
-        for name in reversed(self._names()):
-            if name in here:
-                return
-            if self._files.exists(f"{self._address}/{name}/{STATE}"):
-                print(f"fetching checkpoint {name} from {self._address}")
-                self._fetch(name, folder)
-                return
+        if not self._files.exists(f"{self._address}/{name}/{STATE}"):
+            return False
+        print(f"fetching checkpoint {name} from {self._address}")
+        hidden = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+        hidden.mkdir(parents=True)
+        try:
+            for file in self._files.listdir(f"{self._address}/{name}"):
+                with self._files.open(f"{self._address}/{name}/{file}", "rb") as source:
+                    _write(source, hidden / Path(file).name)
+            hidden.rename(folder / name)
+        except OSError as error:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise InputError(f"checkpoint {name} can't be fetched from '{self._address}' ({error})") from None
+        return True
 
     def remove_all(self) -> None:
         """Delete every checkpoint."""
-        for name in self._names():
+        for name in self.names():
             self._remove(name)
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The checkpoints there, oldest first.
+
+        Raises:
+            InputError: The store can't be read.
+        """
         try:
             if not self._files.exists(self._address):
                 return []
@@ -71,35 +84,22 @@ class Mirror:
             raise InputError(f"the checkpoints in '{self._address}' can't be listed ({error})") from None
 
     def _push(self, checkpoint: Path, keep: int) -> None:
-        files = sorted(checkpoint.iterdir(), key=lambda path: path.name == STATE)
         try:
-            for path in files:
-                with (
-                    path.open("rb") as source,
-                    self._files.open(f"{self._address}/{path.parent.name}/{path.name}", "wb") as target,
-                ):
-                    shutil.copyfileobj(source, target, 2**24)
-            for old in self._names()[:-keep]:
+            for path in sorted(checkpoint.iterdir(), key=lambda path: path.name == STATE):
+                address = f"{self._address}/{checkpoint.name}/{path.name}"
+                with path.open("rb") as source, self._files.open(address, "wb") as target:
+                    shutil.copyfileobj(source, target, CHUNK_BYTES)
+            for old in [name for name in self.names() if name != checkpoint.name][: 1 - keep or None]:
                 self._remove(old)
         except OSError as error:
             raise InputError(f"a checkpoint can't be copied to '{self._address}' ({error})") from None
-
-    def _fetch(self, name: str, folder: Path) -> None:
-        hidden = folder / f".{uuid.uuid4().hex}.tmp"
-        hidden.mkdir(parents=True)
-        try:
-            for file in self._files.listdir(f"{self._address}/{name}"):
-                with (
-                    self._files.open(f"{self._address}/{name}/{file}", "rb") as source,
-                    (hidden / Path(file).name).open("wb") as target,
-                ):
-                    shutil.copyfileobj(source, target, 2**24)
-            hidden.rename(folder / name)
-        except OSError as error:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise InputError(f"checkpoint {name} can't be fetched from '{self._address}' ({error})") from None
 
     def _remove(self, name: str) -> None:
         files = self._files.listdir(f"{self._address}/{name}")
         for file in sorted(files, key=lambda file: file != STATE):
             self._files.remove(f"{self._address}/{name}/{file}")
+
+
+def _write(source: IO, path: Path) -> None:
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target, CHUNK_BYTES)

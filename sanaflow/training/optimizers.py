@@ -58,8 +58,8 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: TrainingSetti
     if module == "optimi" and parameters[0].device.type == "cpu":
         options["triton"] = False  # it would look for a GPU
     for key, value in settings.optimizer_config.items():
-        if key not in known or key == "params":
-            others = sorted(set(known) - {"self", "params", "kwargs"})
+        others = sorted(set(known) - {"self", "params", "lr", "kwargs", "gradient_release", "differentiable"})
+        if key not in others:
             raise InputError(
                 f"training.optimizer_config: '{settings.optimizer}' has no '{key}'; it has {', '.join(others)}"
             )
@@ -73,7 +73,7 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: TrainingSetti
         options.setdefault("adamw_lr", settings.learning_rate)
     try:
         return kind(groups, lr=settings.learning_rate, **options)
-    except (TypeError, ValueError) as error:
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"training.optimizer '{settings.optimizer}' doesn't take these settings: {error}") from None
 
 

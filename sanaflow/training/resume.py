@@ -44,7 +44,7 @@ def begin_from(checkpoints: Checkpoints, wanted: str | None, identity: dict[str,
     Raises:
         InputError: There is none, it is damaged, or it doesn't fit; the text says each key that differs.
     """
-    if wanted is None or newest_first(checkpoints.folder):
+    if wanted is None or checkpoints.any():
         return
     if wanted == "latest":
         source = _latest(identity, run_folder)
@@ -55,7 +55,8 @@ def begin_from(checkpoints: Checkpoints, wanted: str | None, identity: dict[str,
                 f"training.resume_from_checkpoint '{wanted}' is not a checkpoint: name its folder, which holds a "
                 "state.json, or 'latest'"
             )
-    before = read_checkpoint(source)[1]["identity"]
+    state = read_checkpoint(source)[1]
+    before = state["identity"]
     refused, told = differences(before, identity)
     if refused:
         raise InputError(
@@ -63,11 +64,21 @@ def begin_from(checkpoints: Checkpoints, wanted: str | None, identity: dict[str,
             "Set them as they were, or start anew without it"
         )
     print("\n".join([f"going on from {source}", *(f"  {line}" for line in told)]))
-    target = checkpoints.folder / source.name
-    hidden = target.with_name(f".{source.name}.tmp")
+    target = checkpoints.folder / f"step-{state['step']:08d}"
+    hidden = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(hidden, ignore_errors=True)
-    shutil.copytree(source, hidden)
-    hidden.rename(target)
+    try:
+        shutil.copytree(source, hidden)
+        hidden.rename(target)
+    except OSError as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise InputError(f"'{source}' can't be copied to '{checkpoints.folder}' ({error}): free some space") from None
+
+
+def same_settings(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a checkpoint is of a run with these very settings."""
+    both = [{k: v for k, v in one.get("settings", {}).items() if k not in UNSEEN} for one in (before, now)]
+    return both[0] == both[1]
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -94,7 +105,10 @@ def _latest(identity: dict[str, Any], run_folder: Path) -> Path:
     candidates = [found for run in run_folder.parent.iterdir() for found in newest_first(run / "checkpoints")[:1]]
     reasons = []
     for source in sorted(candidates, key=lambda path: path.stat().st_mtime, reverse=True):
-        refused, _ = differences(read_checkpoint(source)[1]["identity"], identity)
+        try:
+            refused, _ = differences(read_checkpoint(source)[1]["identity"], identity)
+        except InputError as error:
+            refused = [error.message]
         if not refused:
             return source
         reasons.append(f"'{source}': {refused[0]}")

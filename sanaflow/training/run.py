@@ -116,9 +116,10 @@ def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
                 _write(setup.tunable, hidden / "ema", state.capture()[0]["model"], accelerator)
         if accelerator.is_main_process:
             target = models_folder / weights_digest(hidden)
-            if target.exists():  # the same weights were made before
+            if weights_digest(target) == target.name:  # the same weights were made before
                 shutil.rmtree(hidden)
             else:
+                shutil.rmtree(target, ignore_errors=True)  # damaged
                 hidden.rename(target)
         [name] = broadcast_object_list([target.name])
     except (OSError, SafetensorError) as error:

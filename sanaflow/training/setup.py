@@ -68,7 +68,7 @@ class Setup:
     Attributes:
         accelerator: Devices and processes.
         tunable: What is trained.
-        model: What predicts: `tunable.module`, wrapped for several processes.
+        model: What predicts: `tunable.transformer`, wrapped for several processes.
         state: What changes.
         steps: Optimizer steps to do in all.
     """
@@ -103,8 +103,8 @@ class Setup:
 
 def set_up(tunable: Tunable, batches: Batches, *, settings: TrainingSettings, accelerator: Accelerator) -> Setup:
     """Move the model to its device, wrap it, and make optimizer, schedule and moving average."""
-    tunable.module.train()
-    tunable.module.to(accelerator.device)
+    tunable.transformer.train()
+    tunable.transformer.to(accelerator.device)
     if settings.mixed_precision != "no":  # drawing calls the transformer itself, which accelerate may know nothing of
         precision = torch.bfloat16 if settings.mixed_precision == "bf16" else torch.float16
         autocast = torch.autocast(accelerator.device.type, precision)
@@ -114,16 +114,22 @@ def set_up(tunable: Tunable, batches: Batches, *, settings: TrainingSettings, ac
     if settings.torch_compile:
         compile_blocks(tunable.transformer)
     if settings.fsdp_enable and accelerator.num_processes > 1:
-        _shard(tunable.module, accelerator, settings)
-        model = tunable.module
+        _shard(tunable.transformer, accelerator, settings)
+        model = tunable.transformer
     else:
-        model = accelerator.prepare_model(tunable.module)
+        model = accelerator.prepare_model(tunable.transformer)
     weights = tunable.weights()
     optimizer = make_optimizer(list(weights.values()), settings)
     per_step = settings.gradient_accumulation_steps * accelerator.num_processes
     steps = settings.max_train_steps
     if settings.num_train_epochs:
         steps = -(-batches.in_epochs(settings.num_train_epochs) // per_step)
+    if steps == 0:
+        raise InputError("no picture is shown in training.num_train_epochs: raise it, or the datasets' 'probability'")
+    if settings.lr_warmup_steps > steps:
+        raise InputError(
+            f"training.lr_warmup_steps ({settings.lr_warmup_steps:,}) is more than the run's {steps:,} steps: lower it"
+        )
     state = TrainingState(
         weights=weights,
         optimizer=optimizer,

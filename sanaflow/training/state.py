@@ -69,10 +69,15 @@ class TrainingState:
         return {name: content for name, content in tensors.items() if content}, plain
 
     @torch.no_grad()
-    def restore(self, tensors: Tensors, plain: dict[str, Any]) -> None:
+    def restore(self, tensors: Tensors, plain: dict[str, Any], *, keep_rates: bool = False) -> None:
         """Take over what `capture` gave, bit by bit.
 
         `load_state_dict` of optimizers is not used: it casts their state to the weights' dtype.
+
+        Args:
+            tensors: As captured.
+            plain: As captured.
+            keep_rates: Keep this optimizer's own learning rate, betas, ..., as they are of another run than the state.
 
         Raises:
             KeyError: The checkpoint is of another kind of run.
@@ -83,18 +88,41 @@ class TrainingState:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for parameter, tree in zip(parameters, plain["optimizer"], strict=True):
             if tree:
-                self.optimizer.state[parameter] = _unflatten(tree, kept, parameter)
+                self.optimizer.state[parameter] = self._unflatten(tree, kept, parameter)
+        own = {"lr", "initial_lr", *self.optimizer.defaults} if keep_rates else set()
         for group, tree in zip(self.optimizer.param_groups, plain["groups"], strict=True):
-            group.update(_unflatten(tree, kept, group["params"][0]))
-        self.scheduler.load_state_dict(plain["scheduler"])
+            saved = self._unflatten(tree, kept, group["params"][0])
+            group.update({name: value for name, value in saved.items() if name not in own})
+        if keep_rates:
+            self.scheduler.last_epoch = plain["scheduler"]["last_epoch"]
+            for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
+                group["lr"] = rate
+        else:
+            self.scheduler.load_state_dict(plain["scheduler"])
         if self.ema:
             for shadow, name in zip(self.ema.shadow_params, self.weights, strict=True):
                 shadow.copy_(_like(tensors["ema"][name], shadow))
             self.ema.optimization_step = plain["ema_updates"]
-        if self.scaler:
+        if self.scaler and "scaler" in plain:
             self.scaler.load_state_dict(plain["scaler"])
         self.step, self.rollbacks = plain["step"], plain["rollbacks"]
         self.log, self.evaluations, self.skipped = plain["log"], plain["evaluations"], plain["skipped"]
+
+    def _unflatten(self, tree: dict[str, Any], tensors: dict[str, torch.Tensor], like: torch.Tensor) -> Any:
+        if "tensor" in tree:
+            tensor = tensors[tree["tensor"]]
+            if tree["strides"]:
+                tensor = torch.empty_strided(tensor.shape, tree["strides"], dtype=tensor.dtype).copy_(tensor)
+            if tree["paged"] and hasattr(self.optimizer, "get_state_buffer"):
+                return self.optimizer.get_state_buffer(like, dtype=tensor.dtype).copy_(tensor)
+            return tensor.clone() if tree["on_cpu"] and like.device.type != "cpu" else _like(tensor, like)
+        if "dict" in tree:
+            return {key: self._unflatten(value, tensors, like) for key, value in tree["dict"]}
+        if "list" in tree:
+            return [self._unflatten(value, tensors, like) for value in tree["list"]]
+        if "tuple" in tree:
+            return tuple(self._unflatten(value, tensors, like) for value in tree["tuple"])
+        return tree["value"]
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -118,7 +146,8 @@ def _flatten(tree: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
         tensors[path] = _whole(tree)
         # A matrix that lies in memory by columns is multiplied in another order: its strides are kept, too.
         strides = None if tree.is_contiguous() or isinstance(tree, DTensor) else list(tree.stride())
-        return {"tensor": path, "on_cpu": tree.device.type == "cpu", "strides": strides}
+        paged = getattr(tree, "is_paged", False)  # bitsandbytes': on the GPU, in the CPU's memory when that is full
+        return {"tensor": path, "on_cpu": tree.device.type == "cpu" and not paged, "strides": strides, "paged": paged}
     if isinstance(tree, dict):
         return {"dict": [[key, _flatten(value, tensors, f"{path}/{key}")] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
@@ -127,18 +156,3 @@ def _flatten(tree: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     if tree is None or isinstance(tree, bool | int | float | str):
         return {"value": tree}
     raise TypeError(f"an optimizer's state holds a {type(tree).__name__} ('{path}'), which can't be saved")
-
-
-def _unflatten(tree: dict[str, Any], tensors: dict[str, torch.Tensor], like: torch.Tensor) -> Any:
-    if "tensor" in tree:
-        tensor = tensors[tree["tensor"]]
-        if tree["strides"]:
-            tensor = torch.empty_strided(tensor.shape, tree["strides"], dtype=tensor.dtype).copy_(tensor)
-        return tensor.clone() if tree["on_cpu"] and like.device.type != "cpu" else _like(tensor, like)
-    if "dict" in tree:
-        return {key: _unflatten(value, tensors, like) for key, value in tree["dict"]}
-    if "list" in tree:
-        return [_unflatten(value, tensors, like) for value in tree["list"]]
-    if "tuple" in tree:
-        return tuple(_unflatten(value, tensors, like) for value in tree["tuple"])
-    return tree["value"]

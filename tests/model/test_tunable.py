@@ -43,7 +43,7 @@ def learn(tunable, steps=5, *, bf16=False) -> list[float]:
     for step in range(steps):
         torch.manual_seed(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = (predict(tunable.module.train()).float() - 1).square().mean()
+            loss = (predict(tunable.transformer.train()).float() - 1).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -64,19 +64,29 @@ def test_an_adapter_changes_nothing_at_first_learns_turns_off_and_comes_back(kin
     base = load_transformer(talkative_sana)
     before = predict(base).detach()
     tunable = load_tunable(talkative_sana, settings, CPU)
-    tunable.module.eval()
-    torch.testing.assert_close(predict(tunable.module), before, rtol=1e-5, atol=1e-5)
+    tunable.transformer.eval()
+    torch.testing.assert_close(predict(tunable.transformer), before, rtol=1e-5, atol=1e-5)
     losses = learn(tunable)
     assert losses[-1] < losses[0]
-    tunable.module.eval()
+    tunable.transformer.eval()
     with torch.no_grad():
-        tuned = predict(tunable.module)
+        tuned = predict(tunable.transformer)
         with tunable.without_adapter():
-            assert torch.equal(predict(tunable.module), before), "turned off, it is the base bit by bit"
-        assert torch.equal(predict(tunable.module), tuned), "and on again what it was"
+            assert torch.equal(predict(tunable.transformer), before), "turned off, it is the base bit by bit"
+        assert torch.equal(predict(tunable.transformer), tuned), "and on again what it was"
         assert (tuned - before).abs().max() > 1e-3
         loaded = load_tuned(save(tunable, tmp_path, settings, talkative_sana), talkative_sana)
         torch.testing.assert_close(predict(loaded), tuned, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lokr", "lora"])
+def test_an_adapter_goes_wherever_its_transformer_is_moved(kind, talkative_sana, tmp_path):
+    settings = lora(**KINDS[kind])
+    tunable = load_tunable(talkative_sana, settings, CPU)
+    loaded = load_tuned(save(tunable, tmp_path, settings, talkative_sana), talkative_sana)
+    assert {p.device.type for p in loaded.to("meta").parameters()} == {"meta"}
+    assert any("lora" in name or "lokr" in name for name, _ in loaded.named_parameters())
+    assert not any(module.training for module in loaded.modules())
 
 
 def test_a_full_model_comes_back_with_no_path_in_it(talkative_sana, tmp_path):
@@ -100,7 +110,7 @@ def test_a_standard_lora_loads_in_sana_pipeline(kind, talkative_sana, tmp_path):
     pipeline.load_lora_weights(saved.folder)
     with torch.no_grad():
         torch.testing.assert_close(
-            predict(pipeline.transformer.eval()), predict(tunable.module.eval()), rtol=1e-4, atol=1e-5
+            predict(pipeline.transformer.eval()), predict(tunable.transformer.eval()), rtol=1e-4, atol=1e-5
         )
     with safe_open(saved.folder / "pytorch_lora_weights.safetensors", "pt") as file:
         metadata = json.loads(file.metadata()["lora_adapter_metadata"])
@@ -145,7 +155,7 @@ def test_adapters_learn_over_a_quantised_base(precision, kind, via, talkative_sa
     assert quantised.dtype in (torch.int8, torch.uint8)
     assert quantised.numel() * quantised.element_size() <= plain.numel()
     with torch.no_grad():
-        far = (predict(tunable.module) - predict(base)).norm() / predict(base).norm()
+        far = (predict(tunable.transformer) - predict(base)).norm() / predict(base).norm()
     assert far < (0.1 if precision == "int8-bnb" else 0.4), "it is still the model"
     losses = learn(tunable)
     assert losses[-1] < losses[0]
@@ -168,6 +178,10 @@ def test_a_base_in_bf16_takes_an_adapter_in_fp32(kind, talkative_sana):
         ({"algo": "boft"}, "'boft' doesn't work on Sana's layers"),
         ({"apply_preset": {"target_module": ["Transformer2DModel"]}}, "match nothing in Sana"),
         ({"apply_preset": {"target_modul": []}}, "has no 'target_modul': did you mean 'target_module'"),
+        ({"apply_preset": {"module_algo_map": ["Attention"]}}, "module_algo_map should be a mapping"),
+        ({"apply_preset": {"module_algo_map": {"Attention": {"facter": 8}}}}, "has no 'facter': did you mean 'factor'"),
+        ({"apply_preset": {"module_algo_map": {"Attention": {"algo": "no"}}}}, "algo 'no' doesn't work on Sana"),
+        ({"apply_preset": {"exclude_name": ["["]}}, "exclude_name is no pattern"),
     ],
 )
 def test_a_lycoris_configuration_that_can_not_work_is_named(config, said, talkative_sana):
@@ -195,7 +209,13 @@ def test_from_scratch_is_random_with_sanas_caption_norm(sana_tiny):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"num_layer": 2}, "did you mean 'num_layers'"), ({"num_layers": "two"}, "doesn't fit")]
+    ("changes", "said"),
+    [
+        ({"num_layer": 2}, "did you mean 'num_layers'"),
+        ({"num_layers": "two"}, "doesn't fit"),
+        ({"num_attention_heads": 3}, "doesn't fit"),
+        ({"in_channels": 4}, "'in_channels' is the autoencoder's"),
+    ],
 )
 def test_a_configuration_from_scratch_that_does_not_fit_is_named(changes, said, sana_tiny):
     with pytest.raises(InputError, match=said):

@@ -263,7 +263,7 @@ def test_the_cards_own_code_draws_with_the_released_weights(kind, talkative_sana
     noisy, texts = torch.randn(1, 16, 8, 8), torch.randn(1, 5, 64)
     asked = {"encoder_hidden_states": texts, "timestep": torch.tensor([500.0]), "return_dict": False}
     with torch.no_grad():
-        expected = tunable.module.eval()(noisy, **asked)[0]
+        expected = tunable.transformer.eval()(noisy, **asked)[0]
         torch.testing.assert_close(scope["pipeline"].transformer(noisy, **asked)[0], expected, rtol=1e-3, atol=1e-4)
     place = {"full": "transformer_ema/config.json"}.get(kind, "ema/pytorch_lora_weights.safetensors")
     assert place in release.files and "holds the moving average" in card

@@ -9,7 +9,7 @@ from sanaflow.config import ValidationSettings
 from sanaflow.errors import InputError
 from sanaflow.model.tunable import load_tunable
 from sanaflow.training.batches import Batches
-from sanaflow.training.guard import Guard
+from sanaflow.training.guard import SCALER_PATIENCE, Guard
 from sanaflow.training.optimizers import make_optimizer
 from sanaflow.training.schedules import make_schedule
 from sanaflow.training.setup import make_accelerator
@@ -112,3 +112,21 @@ def test_what_goes_on_to_be_no_number_ends_with_a_report_and_keeps_the_checkpoin
 def test_a_learning_rate_that_is_far_too_high_ends_in_words(run):
     with pytest.raises(InputError, match="updates in a row had a loss or gradient that is no number"):
         run(max_train_steps=40, learning_rate=1e30, max_grad_norm=1e30)
+
+
+def test_with_a_scaler_overflows_are_its_business_until_they_do_not_end(tmp_path):
+    settings = short(optimizer="optimi-adamw", lr_scheduler="constant", lr_warmup_steps=0)
+    accelerator = make_accelerator(settings, ValidationSettings(), tmp_path)
+    accelerator.scaler = torch.amp.GradScaler("cpu")
+    guard, layer = Guard(accelerator), torch.nn.Linear(8, 8)
+    made = make_optimizer(list(layer.parameters()), settings)
+    bad = []
+    for _ in range(SCALER_PATIENCE + 3):
+        accelerator.scaler.scale(layer(torch.ones(1, 8)).sum()).backward()
+        for parameter in layer.parameters():
+            parameter.grad.fill_(float("inf"))
+        accelerator.scaler.unscale_(made)
+        bad.append(bool(guard.step(made, torch.tensor(1.0), torch.tensor(float("inf")))))
+        made.zero_grad()
+    assert bad == [False] * SCALER_PATIENCE + [True] * 3
+    assert all(weight.isfinite().all() for weight in layer.parameters())

@@ -223,14 +223,14 @@ def test_regularisation_samples_are_to_stay_as_they_were(caches, talkative_sana)
     batch = Batches(*caches, settings)[0]
     prior = Batch(batch.latents, batch.embeddings, batch.mask, regularisation=torch.tensor([True, False]))
     with torch.no_grad():
-        losses, _ = batch_losses(tunable.module, prior, number=0, settings=settings, device=CPU, tunable=tunable)
-        plain, _ = batch_losses(tunable.module, batch, number=0, settings=settings, device=CPU, tunable=tunable)
+        losses, _ = batch_losses(tunable.transformer, prior, number=0, settings=settings, device=CPU, tunable=tunable)
+        plain, _ = batch_losses(tunable.transformer, batch, number=0, settings=settings, device=CPU, tunable=tunable)
     assert losses[0] < 1e-9, "a new adapter says what the base says"
     assert losses[1] == plain[1] > 0
     with torch.no_grad():
         for parameter in tunable.weights().values():
             parameter.add_(0.05)
-        moved, _ = batch_losses(tunable.module, prior, number=0, settings=settings, device=CPU, tunable=tunable)
+        moved, _ = batch_losses(tunable.transformer, prior, number=0, settings=settings, device=CPU, tunable=tunable)
     assert moved[0] > 0
 
 
@@ -242,7 +242,9 @@ def test_the_look_at_the_base_takes_no_gradients_away(caches, talkative_sana):
         tunable = load_tunable(talkative_sana, settings, CPU)
         given = Batch(batch.latents, batch.embeddings, batch.mask, regularisation=regularisation)
         with torch.autocast("cpu", torch.bfloat16):
-            losses, _ = batch_losses(tunable.module, given, number=0, settings=settings, device=CPU, tunable=tunable)
+            losses, _ = batch_losses(
+                tunable.transformer, given, number=0, settings=settings, device=CPU, tunable=tunable
+            )
         losses[1].backward()
         gradients.append({name: p.grad for name, p in tunable.weights().items()})
     for name, expected in gradients[0].items():
@@ -273,3 +275,27 @@ def test_pictures_are_drawn_while_training_in_few_bits(
     assert gather().rows["label"].tolist() == ["step 0", "step 2", "step 4"]
     assert log.steps["loss"].notna().all()
     assert (tmp_path / "drawn/timeline.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "config", "said"),
+    [
+        ("torch-adamw", {"beta": [0.9]}, "has no 'beta'; it has"),
+        ("torch-adamw", {"foreach": True}, "doesn't take these settings"),
+        ("torch-adamw", {"betas": [0.9]}, "doesn't take these settings"),
+        ("optimi-adamw", {"gradient_release": True}, "has no 'gradient_release'"),
+    ],
+)
+def test_an_optimizers_setting_that_it_does_not_take_is_one_line(optimizer, config, said, run):
+    with pytest.raises(InputError, match=said):
+        run(optimizer=optimizer, optimizer_config=config)
+
+
+def test_a_setting_that_the_optimizer_does_not_have_is_one_line(run):
+    with pytest.raises(InputError, match="adam_epsilon: optimizer 'optimi-lion' has no such setting"):
+        run(optimizer="optimi-lion", adam_epsilon=1e-6)
+
+
+def test_a_warm_up_longer_than_the_epochs_is_refused(run):
+    with pytest.raises(InputError, match=r"lr_warmup_steps \(50\) is more than the run's 6 steps"):
+        run(num_train_epochs=3, lr_warmup_steps=50)

@@ -8,6 +8,7 @@ import s3fs
 
 from sanaflow.config import ValidationSettings
 from sanaflow.errors import InputError
+from sanaflow.training.checkpoints import Checkpoints
 from sanaflow.training.mirror import Mirror
 
 
@@ -63,8 +64,27 @@ def test_a_checkpoint_that_was_copied_in_part_is_not_there(run, bucket, tmp_path
         run("here", options=options)
     options["mirror"].wait()
     bucket.remove("checkpoints/run/step-00000004/state.json")
-    Mirror(bucket, "checkpoints/run").fetch_newer(tmp_path / "fetched")
-    assert [path.name for path in (tmp_path / "fetched").iterdir()] == ["step-00000002"]
+    _, state = Checkpoints(tmp_path / "fetched", keep=2, mirror=Mirror(bucket, "checkpoints/run")).load()
+    assert state["step"] == 2
+
+
+def test_damaged_copies_fall_back_here_and_there(run, bucket, tmp_path, capsys):
+    validation = ValidationSettings(validation_prompt="a", validation_steps=1)
+    options = {"validation": validation, "draw": stop_at_5, "mirror": Mirror(bucket, "checkpoints/run")}
+    with pytest.raises(KeyError):
+        run("here", options=options)
+    options["mirror"].wait()
+    here = tmp_path / "here/run/checkpoints"
+    (here / "step-00000004/state.json").write_text("{")
+
+    def newest(folder):
+        return Checkpoints(folder, keep=2, mirror=Mirror(bucket, "checkpoints/run")).load()[1]["step"]
+
+    assert newest(here) == 4, "damaged here, whole there"
+    with bucket.open("checkpoints/run/step-00000004/model.safetensors", "wb") as file:
+        file.write(b"damaged")
+    assert newest(tmp_path / "elsewhere") == 2, "damaged there: the one before"
+    assert "step-00000004 is damaged" in capsys.readouterr().out
 
 
 def test_a_store_that_refuses_ends_the_run_in_words(run, bucket):

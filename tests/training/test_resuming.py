@@ -2,16 +2,18 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import time
 
 import pytest
 import torch
 
-from sanaflow.config import ValidationSettings
+from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
 from sanaflow.model.tunable import load_tunable
 from sanaflow.training.batches import Batches
+from sanaflow.training.ema import make_ema, update
 from sanaflow.training.stop import StoppedError
 from tests.training.runs import CPU, short, start, train_in_place, weights_of, write_request
 
@@ -111,9 +113,42 @@ def test_a_damaged_checkpoint_is_passed_over(caches, sana_tiny, tmp_path, capsys
     again = load_tunable(sana_tiny, short(), CPU)
     train_in_place(again, batches, short(), tmp_path)
     said = capsys.readouterr().out
-    assert "step-00000006 is damaged (the checksum of optimizer.safetensors doesn't match): going back to" in said
+    assert "step-00000006 is damaged (the checksum of optimizer.safetensors doesn't match): it is put aside" in said
     for one, other in zip(tunable.weights().values(), again.weights().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_where_all_checkpoints_are_damaged_new_ones_are_kept(caches, sana_tiny, tmp_path):
+    batches = Batches(*caches, short())
+    train_in_place(load_tunable(sana_tiny, short(), CPU), batches, short(), tmp_path)
+    for file in (tmp_path / "checkpoints").glob("*/state.json"):
+        file.write_text("{")
+    again = load_tunable(sana_tiny, short(), CPU)
+    train_in_place(again, batches, short(max_train_steps=3), tmp_path)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
+    assert kept == ["step-00000000", "step-00000002"], "though damaged ones of later steps were there"
+
+
+def test_a_damaged_model_is_put_right_by_training_again(run):
+    tuned, _ = run()
+    next(tuned.folder.glob("*.safetensors")).write_bytes(b"")
+    again, _ = run()
+    assert again.digest() == tuned.digest()
+    again.verify()
+
+
+def test_the_average_of_weights_in_bf16_moves(run):
+    settings = {"base_model_default_dtype": "bf16", "mixed_precision": "bf16", "optimizer": "optimi-adamw"}
+    tuned, _ = run(use_ema=True, ema_decay=0.999, **settings)
+    raw, ema = weights_of(tuned), weights_of(tuned, "ema")
+    assert any(not torch.equal(raw[name], ema[name]) for name in raw)
+    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    chosen = TrainingSettings(use_ema=True, ema_decay=0.995)
+    ema = make_ema([weight], chosen)
+    for step in range(2000):
+        weight.data.fill_(1.0 if step < 1000 else 1.25)
+        update(ema, [weight], chosen)
+    assert ema.shadow_params[0].item() == pytest.approx(1.25, abs=0.01)
 
 
 def test_two_processes_do_not_train_the_same_run_at_once(run, tmp_path):
@@ -149,11 +184,38 @@ def test_a_run_may_go_on_from_another_ones_checkpoint_with_what_changed_said(run
     assert log.steps["step"].tolist() == list(range(1, 9))
 
 
+def test_a_changed_learning_rate_holds_from_there_on_whatever_the_folders_name(run, tmp_path):
+    constant = {**LORA, "lr_scheduler": "constant", "lr_warmup_steps": 0}
+    stopped_run(run, "before", **constant)
+    source = (tmp_path / "before/run/checkpoints/step-00000004").rename(tmp_path / "the best one")
+    _, log = run(
+        "after", **constant | {"learning_rate": 2e-5, "adam_weight_decay": 0.5, "resume_from_checkpoint": str(source)}
+    )
+    assert log.steps["learning_rate"].tolist() == pytest.approx([1e-3] * 4 + [2e-5] * 2)
+
+
+def test_a_schedule_goes_on_at_its_own_step_with_the_new_rate(run, tmp_path):
+    stopped_run(run, "before", **LORA)
+    source = tmp_path / "before/run/checkpoints/step-00000004"
+    _, straight = run("straight", **LORA, learning_rate=5e-4)
+    _, log = run("after", **LORA, learning_rate=5e-4, resume_from_checkpoint=str(source))
+    assert log.steps["learning_rate"].tolist()[4:] == pytest.approx(straight.steps["learning_rate"].tolist()[4:])
+
+
+def test_a_run_that_ends_before_the_checkpoint_is_refused(run, tmp_path):
+    stopped_run(run, "before", **LORA)
+    source = tmp_path / "before/run/checkpoints/step-00000004"
+    with pytest.raises(InputError, match="the checkpoint is of step 4, and the run ends at 3"):
+        run("after", **LORA, max_train_steps=3, resume_from_checkpoint=str(source))
+
+
 def test_the_latest_checkpoint_that_fits_is_found(run, tmp_path, capsys):
     stopped_run(run, "a/one", **LORA)
     (tmp_path / "a/one/run").rename(tmp_path / "a/run-of-lora")
     stopped_run(run, "a/two")
     (tmp_path / "a/two/run").rename(tmp_path / "a/run-of-all-weights")
+    shutil.copytree(tmp_path / "a/run-of-lora", tmp_path / "a/damaged")
+    next((tmp_path / "a/damaged/checkpoints/step-00000004").glob("model*")).write_bytes(b"")
     run("a", **LORA, max_train_steps=7, resume_from_checkpoint="latest")
     assert "run-of-lora/checkpoints/step-00000004" in capsys.readouterr().out
 
