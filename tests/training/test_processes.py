@@ -56,13 +56,13 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(kind, ru
 
 
 def test_a_sharded_run_that_is_killed_goes_on_to_the_very_same_weights(caches, sana_tiny, tmp_path):
-    settings = {"max_train_steps": 30, "num_processes": 2, "fsdp_enable": True, "use_ema": True}
+    settings = {"max_train_steps": 14, "num_processes": 2, "fsdp_enable": True, "use_ema": True}
     straight = write_request(caches, sana_tiny, tmp_path / "straight", settings)
     said, _ = start(straight, *LAUNCH, env=ENVIRONMENT).communicate(timeout=300)
     folder = write_request(caches, sana_tiny, tmp_path / "killed", settings)
     process = start(folder, *LAUNCH, env=ENVIRONMENT)
     until = time.monotonic() + 120
-    while not (folder / "run/checkpoints/step-00000008").exists() and time.monotonic() < until:
+    while not (folder / "run/checkpoints/step-00000004").exists() and time.monotonic() < until:
         time.sleep(0.005)
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         one.kill()
