@@ -3,12 +3,10 @@
 import json
 import resource
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import torch
-from PIL import Image
 from torch.distributed.tensor import DTensor
 
 from sanaflow.config import TrainingSettings, ValidationSettings
@@ -16,22 +14,20 @@ from sanaflow.errors import InputError
 from sanaflow.progress import progress_bar
 from sanaflow.training.batches import Batches
 from sanaflow.training.checkpoints import Checkpoints
-from sanaflow.training.ema import swapped_in, update
+from sanaflow.training.ema import update
 from sanaflow.training.evaluation_loss import EvaluationLoss
 from sanaflow.training.flow import sums_by_sigma
 from sanaflow.training.guard import Guard
 from sanaflow.training.log import COLUMNS, EVALUATION_COLUMNS, SIGMA_BINS, SKIPPED_COLUMNS, TrainingLog
+from sanaflow.training.looks import Draw, Looks
 from sanaflow.training.loss import batch_losses, sigmas_of
-from sanaflow.training.optimizers import averaged
 from sanaflow.training.resume import same_settings
 from sanaflow.training.setup import Setup
 from sanaflow.training.stop import StoppedError, StopSignal
-from sanaflow.training.trackers import track_evaluation, track_pictures, track_steps
+from sanaflow.training.trackers import track_steps
 
 LOG_WINDOW = 10
 """Steps after which numbers are read from the GPU, which waits for it."""
-Draw = Callable[[torch.nn.Module, int, str], dict[str, Image.Image]]
-"""Called with the model, the number of steps done and whose weights it has, 'raw' or 'ema'; gives pictures by name."""
 
 
 class Loop:
@@ -65,8 +61,15 @@ class Loop:
             identity: What the run is, written into its checkpoints.
         """
         self.setup, self.batches, self.settings, self.checkpoints = setup, batches, settings, checkpoints
-        self.validation, self.evaluation, self.draw = validation or ValidationSettings(), evaluation, draw
         self.identity = identity or {}
+        self.looks = Looks(
+            setup,
+            batches,
+            settings=settings,
+            validation=validation or ValidationSettings(),
+            evaluation=evaluation,
+            draw=draw,
+        )
         self.state, self.accelerator = setup.state, setup.accelerator
         self.guard = Guard(self.accelerator)
         self._window: list[dict[str, Any]] = []
@@ -97,7 +100,7 @@ class Loop:
         ):
             if state.step == 0:
                 self._save()  # a full disk shows now, and there is something to be led back to
-                self._look(progress)
+                self.looks.look()
             self._window_began = time.perf_counter()
             while state.step < steps:
                 self._window.append(self._step(state.step))
@@ -105,7 +108,7 @@ class Loop:
                 progress.update()
                 last, stopped = state.step == steps, stop.received()
                 due = state.step % self.settings.checkpointing_steps == 0
-                looking = self._due()
+                looking = self.looks.due()
                 if len(self._window) < LOG_WINDOW and not (last or stopped or due or looking):
                     continue
                 self._read_window(progress)
@@ -113,7 +116,7 @@ class Loop:
                     self._lead_back(progress)
                     continue
                 if (looking or last) and not stopped:
-                    self._look(progress)
+                    self.looks.look()
                 if (due or stopped) and not int(self.guard.in_a_row):  # what follows no update is no good checkpoint
                     self._save()  # after drawing: a run that is killed in between draws again
                 if stopped:
@@ -254,62 +257,6 @@ class Loop:
             f"pictures {', '.join(last['samples'][:2])}. All of them: {path}. "
             "Lower training.learning_rate, or set mixed_precision to 'no'"
         )
-
-    def _due(self) -> bool:
-        """Whether the step just done is one to draw or to measure after."""
-        return self._drawing_due() or self._measuring_due()
-
-    def _drawing_due(self) -> bool:
-        if self.draw is None:
-            return False
-        by_epoch = self.validation.validation_epoch_interval
-        return self.state.step % self.validation.validation_steps == 0 or self._passes(by_epoch)
-
-    def _measuring_due(self) -> bool:
-        by_step, by_epoch = self.validation.eval_steps_interval, self.validation.eval_epoch_interval
-        if self.evaluation is None:
-            return False
-        return bool(by_step and self.state.step % by_step == 0) or self._passes(by_epoch)
-
-    def _passes(self, interval: float | None) -> bool:
-        """Whether the step just done completed another `interval` epochs."""
-        if not interval:
-            return False
-        per_step = self._accumulation * self.accelerator.num_processes
-        before, now = (self.batches.epochs(step * per_step) for step in (self.state.step - 1, self.state.step))
-        return int(now / interval) > int(before / interval)
-
-    def _look(self, progress: Any) -> None:
-        """Draw and measure what is due, with the weights as they are and their average."""
-        state = self.state
-        edge = state.step in (0, self.setup.steps)
-        drawing = self.draw and (self._drawing_due() or edge) and (state.step or self.validation.validation_on_startup)
-        measuring = self.evaluation and (self._measuring_due() or edge)
-        if not drawing and not measuring:
-            return
-        with averaged(state.optimizer):
-            self._look_with("raw", drawing=bool(drawing), measuring=bool(measuring))
-        if state.ema:
-            with swapped_in(state.ema, list(state.weights.values())):
-                self._look_with("ema", drawing=bool(drawing), measuring=bool(measuring))
-        self.setup.tunable.transformer.train()
-        progress.refresh()
-
-    def _look_with(self, weights: str, *, drawing: bool, measuring: bool) -> None:
-        step, accelerator, module = self.state.step, self.accelerator, self.setup.tunable.transformer
-        if measuring and self.evaluation:
-            with accelerator.autocast():
-                rows = self.evaluation.measure(module, accelerator.device)
-            self.state.evaluations += [{"step": step, "weights": weights, **row} for row in rows]
-            means = pd.DataFrame(rows).groupby("dataset")["loss"].mean()
-            track_evaluation(accelerator, {f"{name}/{weights}": float(loss) for name, loss in means.items()}, step)
-            self._say(f"step {step:,}: loss on {', '.join(f'{n} {m:.4f}' for n, m in means.items())} ({weights})")
-        if drawing and self.draw:
-            # Sharded weights are gathered block by block: every process has to draw along.
-            if accelerator.is_main_process or self.settings.fsdp_enable:
-                track_pictures(accelerator, self.draw(self.setup.tunable.transformer, step, weights), step)
-            accelerator.wait_for_everyone()
-        self.setup.reshard()
 
     def _save(self) -> None:
         tensors, plain = self.state.capture()

@@ -23,7 +23,8 @@ from sanaflow.training.checkpoints import Checkpoints
 from sanaflow.training.ema import swapped_in
 from sanaflow.training.evaluation_loss import EvaluationLoss
 from sanaflow.training.log import TrainingLog
-from sanaflow.training.loop import Draw, Loop
+from sanaflow.training.looks import Draw
+from sanaflow.training.loop import Loop
 from sanaflow.training.mirror import Mirror
 from sanaflow.training.optimizers import averaged
 from sanaflow.training.resume import begin_from, identity_of
@@ -55,7 +56,7 @@ def train_sana(
         run_folder: For checkpoints; a run that was killed goes on from here. Emptied of them at the end.
         models_folder: For the result.
         validation: When to draw and to measure.
-        draw: See `Loop`.
+        draw: See `Draw`.
         mirror: Where checkpoints are copied to, for another machine to go on from.
 
     Raises:
