@@ -21,7 +21,7 @@ from benchmarks.fit import CONFIG, LATENTS, TOKENS
 from sanaflow.config import TrainingSettings
 
 INTERVALS = (0, 1, 2, 3, 4)
-STEPS, ROUNDS = 4, 3
+STEPS, ROUNDS = 3, 2
 SANA_1600M: dict[str, Any] = {
     **{"in_channels": 32, "out_channels": 32, "num_layers": 20, "patch_size": 1, "sample_size": 32, "mlp_ratio": 2.5},
     **{"num_attention_heads": 70, "attention_head_dim": 32, "num_cross_attention_heads": 20},
@@ -49,11 +49,11 @@ def run_case(interval: int) -> None:
     if interval:
         recompute_blocks(transformer, every=interval)
     optimizer = torch.optim.AdamW(transformer.parameters(), fused=True)
-    noisy, texts = torch.randn(4, 32, *LATENTS), torch.randn(4, TOKENS, 512)
+    noisy, texts = torch.randn(2, 32, *LATENTS), torch.randn(2, TOKENS, 512)
     seconds = []
     for _ in range(STEPS):
         began = time.process_time()
-        asked = {"encoder_hidden_states": texts, "timestep": torch.rand(4), "return_dict": False}
+        asked = {"encoder_hidden_states": texts, "timestep": torch.rand(2), "return_dict": False}
         (transformer(noisy, **asked)[0] - noisy).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
