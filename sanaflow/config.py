@@ -17,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from sanaflow.datasets import Datasets, check_datasets, expanded
+from sanaflow.datasets import Datasets, check_datasets
 from sanaflow.errors import InputError, nearest
+from sanaflow.paths import expanded
 from sanaflow.section import Section
 from sanaflow.training_settings import TrainingSettings
 from sanaflow.validation_settings import ValidationSettings

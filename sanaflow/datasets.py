@@ -6,7 +6,6 @@ silence.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -323,11 +322,3 @@ def check_datasets(datasets: tuple[DatasetSettings, ...]) -> tuple[DatasetSettin
     if not any(d.trained for d in datasets):
         raise ValueError("there is no dataset to train on: at least one must be enabled and of 'dataset_type: image'")
     return datasets
-
-
-def expanded(path: str) -> Path:
-    """A path whose `~` is the home folder, if there is such a one; else the path as it stands."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)

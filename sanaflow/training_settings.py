@@ -1,11 +1,10 @@
 """How a run trains. Names and values are SimpleTuner's where the idea is the same."""
 
-import json
 from typing import Any, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from sanaflow.datasets import expanded
+from sanaflow.paths import json_or_path
 from sanaflow.section import Section
 
 Optimizer = Literal[
@@ -158,18 +157,7 @@ class TrainingSettings(Section):
     goes on from its own by itself."""
     seed: int = 42
 
-    @field_validator("lycoris_config", mode="before")
-    @classmethod
-    def _read_lycoris_config(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        try:
-            content = json.loads(expanded(given).read_text())
-        except OSError as error:
-            raise ValueError(f"the file '{given}' can't be read ({error.strerror})") from None
-        except ValueError as error:
-            raise ValueError(f"the file '{given}' is not JSON ({error})") from None
-        return content
+    _read_lycoris_config = field_validator("lycoris_config", mode="before")(json_or_path)
 
     @model_validator(mode="after")
     def _one_distribution(self) -> "TrainingSettings":

@@ -1,12 +1,11 @@
 """Pictures and losses measured while training."""
 
-import json
 import re
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from sanaflow.datasets import expanded
+from sanaflow.paths import json_or_path
 from sanaflow.section import Section
 
 SIZE = re.compile(r"(\d+)(?:[xX](\d+))?")
@@ -46,20 +45,7 @@ class ValidationSettings(Section):
     tracker_project_name: str = "sanaflow"
     tracker_run_name: str | None = None
 
-    @field_validator("user_prompt_library", mode="before")
-    @classmethod
-    def _read_library(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        try:
-            library = json.loads(expanded(given).read_text())
-        except OSError as error:
-            raise ValueError(f"the file '{given}' can't be read ({error.strerror})") from None
-        except ValueError as error:
-            raise ValueError(f"the file '{given}' is not JSON ({error})") from None
-        if not isinstance(library, dict):
-            raise ValueError(f"the file '{given}' holds no names with prompts: it should be {{name: prompt, ...}}")
-        return library
+    _read_library = field_validator("user_prompt_library", mode="before")(json_or_path)
 
     @field_validator("user_prompt_library")
     @classmethod

@@ -12,6 +12,7 @@ from sanaflow.model.tuned import SanaModel
 from sanaflow.training.launch import errors_told, is_first, launch
 from sanaflow.training.log import TrainingLog
 from steps.code_dependencies import ROOT
+from steps.train_here import train_here
 
 INPUTS = ("latents", "captions", "model")
 
@@ -37,26 +38,12 @@ def main(run_folder: Path) -> None:
     """One of the processes."""
     from zenml.client import Client
 
-    from sanaflow.evaluation.sampling import validation_drawer
-    from sanaflow.training.run import train_sana
-    from steps.store_folder import checkpoint_mirror
-
     request = json.loads((run_folder / "request.json").read_text())
     training, validation = TrainingSettings(**request["training"]), ValidationSettings(**request["validation"])
     with errors_told(run_folder):
         latents, captions, model = (Client().get_artifact_version(request["inputs"][name]).load() for name in INPUTS)
-        draw, _ = validation_drawer(model, captions, validation, run_folder / "validation")
-        tuned, log = train_sana(
-            latents,
-            captions,
-            model=model,
-            settings=training,
-            run_folder=run_folder,
-            models_folder=Path(request["models_folder"]),
-            validation=validation,
-            draw=draw if validation.prompts() else None,
-            mirror=checkpoint_mirror(run_folder.name),
-        )
+        models_folder = Path(request["models_folder"])
+        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder)
     if is_first():
         log.write(run_folder / "log")
         (run_folder / "tuned.json").write_text(json.dumps(asdict(tuned) | {"folder": str(tuned.folder)}))

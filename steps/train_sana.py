@@ -15,7 +15,7 @@ from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.log import TrainingLog
 from steps.code_dependencies import code_digest, code_of
-from steps.store_folder import checkpoint_mirror, store_folder
+from steps.store_folder import store_folder
 
 CODE = ("sanaflow.training.run", "sanaflow.evaluation.sampling")
 
@@ -41,28 +41,17 @@ def train_sana(
 ]:
     """Tune on the caches alone, in this process or several. Run again after a kill, it goes on from its checkpoint."""
     from sanaflow.evaluation.sampling import validation_drawer
-    from sanaflow.training.run import train_sana as train
+    from steps.train_here import train_here
+    from steps.train_processes import train_in_processes
 
     settings = [training.model_dump(), validation.model_dump()]
     same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, code_digest(*CODE)])
     run_folder, models_folder = store_folder("training") / same_run, store_folder("models")
-    draw, gather = validation_drawer(model, captions, validation, run_folder / "validation")
     if training.num_processes == 1:
-        tuned, log = train(
-            latents,
-            captions,
-            model=model,
-            settings=training,
-            run_folder=run_folder,
-            models_folder=models_folder,
-            validation=validation,
-            draw=draw if validation.prompts() else None,
-            mirror=checkpoint_mirror(same_run),
-        )
+        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder)
     else:
-        from steps.train_processes import train_in_processes
-
         inputs = {name: artifacts[0].id for name, artifacts in get_step_context().inputs.items()}
         tuned, log = train_in_processes(inputs, training, validation, run_folder, models_folder)
     log_metadata({"steps": tuned.steps, "loss": float(log.steps["loss"].iloc[-1]), "skipped": len(log.skipped)})
+    _, gather = validation_drawer(model, captions, validation, run_folder / "validation")
     return tuned, log, gather()

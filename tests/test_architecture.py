@@ -16,7 +16,7 @@ MAY_USE = {
     "evaluation": {"images", "model", "cache"},
     "publishing": {"model", "evaluation"},
 }
-SHARED = {"config", "datasets", "digests", "errors", "hub", "progress", "section"}
+SHARED = {"config", "datasets", "digests", "errors", "hub", "paths", "progress", "section"}
 SHARED |= {"training_settings", "validation_settings"}
 
 

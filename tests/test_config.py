@@ -108,7 +108,7 @@ def test_a_prompt_library_may_be_a_file(tmp_path):
     assert settings.prompts() == {"cat": "a cat", "validation": "a dog"}
     assert ValidationSettings.model_validate_json(settings.model_dump_json()) == settings
     file.write_text("[]")
-    assert "holds no names with prompts" in mistakes(validation={"user_prompt_library": str(file)})
+    assert "should be a valid dictionary" in mistakes(validation={"user_prompt_library": str(file)})
     assert "can't be read (No such file" in mistakes(validation={"user_prompt_library": str(tmp_path / "none.json")})
     assert "can't be a prompt's name" in mistakes(validation={"user_prompt_library": {"../x": "a cat"}})
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from sanaflow.datasets import CaptionShuffle, DatasetSettings, expanded
+from sanaflow.datasets import CaptionShuffle, DatasetSettings
 from sanaflow.errors import InputError
+from sanaflow.paths import expanded
 
 SEPARATORS = {"comma": ",", "space": " ", "period": "."}
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sanaflow.datasets import DatasetSettings, expanded
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.download import fetch_object
 from sanaflow.images.sources.listing import FetchError, Source
+from sanaflow.paths import expanded
 
 
 def read_metadata(dataset: DatasetSettings, source: Source, downloads: Path) -> dict[str, list[str]]:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
 from sanaflow.config import ModelSettings
-from sanaflow.datasets import expanded
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 from sanaflow.hub import ask_hub
+from sanaflow.paths import expanded
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 VARIANT = re.compile(r"\.(bf16|fp16|fp32)[.-]")  # "model.bf16-00001-of-00002.safetensors": a second copy of the weights

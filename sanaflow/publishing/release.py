@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sanaflow.config import PublishingSettings
-from sanaflow.datasets import expanded
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 from sanaflow.evaluation.gallery import Gallery, gallery_sheet
 from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
+from sanaflow.paths import expanded
 from sanaflow.publishing.hub import push
 from sanaflow.publishing.manifest import HubRelease
 from sanaflow.publishing.model_card import model_card

@@ -93,9 +93,12 @@ def ways_to_take_less(settings: TrainingSettings) -> Iterator[tuple[str, Trainin
     plain = {} if not settings.fsdp_enable else {"fsdp_enable": False}
     for step in steps:
         changes |= step | (plain if step.get("model_type") == "lora" else {})
-        dropped = {"lycoris_config": None} if changes.get("lora_type") == "standard" else {}
+        if changes.get("lora_type") == "standard":
+            changes["lycoris_config"] = None
+        if "optimizer" in changes:
+            changes["optimizer_config"] = {}
         try:
-            other = changed(settings, **changes, **dropped, optimizer_config={})
+            other = changed(settings, **changes)
         except ValueError:  # it contradicts another setting of this run
             continue
         said = ", ".join(

@@ -88,7 +88,7 @@ class Loop:
         with self.accelerator.main_process_first():  # which fetches it, if it isn't here
             found = self.checkpoints.load()
         if found:
-            another = "settings" in self.identity and not same_settings(found[1]["identity"], self.identity)
+            another = not same_settings(found[1]["identity"], self.identity)
             state.restore(*found, keep_rates=another)
             self._say(f"resuming after step {state.step:,}")
             if state.step > steps:
@@ -215,7 +215,7 @@ class Loop:
         numbers = range((int(row["step"]) - 1) * per_step, int(row["step"]) * per_step)
         samples = [sample for number in numbers for sample in self.batches.samples(number)]
         sigmas = [sigma for number in numbers for sigma in self._sigmas(number)]
-        print(f"step {row['step']}: the loss is {row['loss']}, the gradient's norm {row['grad_norm']}: left out")
+        self._say(f"step {row['step']}: the loss is {row['loss']}, the gradient's norm {row['grad_norm']}: left out")
         seen = {"sigmas": sigmas, "samples": samples, "attempt": self.state.rollbacks}
         return {**{name: row[name] for name in ("step", "loss", "grad_norm")}, **seen}
 

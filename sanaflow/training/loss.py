@@ -11,6 +11,7 @@ from sanaflow.training.randomness import generator, seed_of
 from sanaflow.training.transfer import to_device
 
 COMPILED_TOKENS = 64
+"""Lengths are padded to multiples of this, so that there are few."""
 
 
 def batch_losses(
@@ -42,13 +43,12 @@ def batch_losses(
     noise = to_device(torch.randn(latents.shape, generator=drawn), device)
     seen = noise
     if settings.input_perturbation:
-        seen = (
-            noise + settings.input_perturbation * to_device(torch.randn(latents.shape, generator=drawn), device).float()
-        )
+        more = torch.randn(latents.shape, generator=drawn)
+        seen = noise + settings.input_perturbation * to_device(more, device)
     texts, text_mask = batch.embeddings, batch.mask
     if settings.torch_compile:  # which compiles anew for every length
-        more = -texts.shape[1] % COMPILED_TOKENS
-        texts, text_mask = F.pad(texts, (0, 0, 0, more)), F.pad(text_mask, (0, more))
+        missing = -texts.shape[1] % COMPILED_TOKENS
+        texts, text_mask = F.pad(texts, (0, 0, 0, missing)), F.pad(text_mask, (0, missing))
     asked = {
         "hidden_states": add_noise(latents, seen, sigmas),
         "encoder_hidden_states": to_device(texts, device).float(),

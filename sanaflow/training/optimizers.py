@@ -13,26 +13,41 @@ import torch
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
-from sanaflow.training_settings import OPTIMIZERS
 
 CLASSES = {
-    **{"torch-adamw": "torch.optim:AdamW", "torch-adam": "torch.optim:Adam", "torch-sgd": "torch.optim:SGD"},
-    **{f"optimi-{name.lower()}": f"optimi:{name}" for name in ("AdamW", "Adam", "Lion", "StableAdamW", "RAdam")},
-    **{f"optimi-{name.lower()}": f"optimi:{name}" for name in ("Ranger", "Adan", "SGD")},
-    **{
-        f"bnb-{name.lower()}": f"bitsandbytes.optim:{name}" for name in ("Adagrad", "Adam", "AdamW", "Lion", "AdEMAMix")
-    },
-    **{
-        f"bnb-{name.lower()}8bit": f"bitsandbytes.optim:{name}8bit"
-        for name in ("Adagrad", "Adam", "AdamW", "Lion", "AdEMAMix")
-    },
-    **{f"bnb-{name.lower()}-paged": f"bitsandbytes.optim:Paged{name}" for name in ("AdamW", "Lion", "AdEMAMix")},
-    **{
-        f"bnb-{name.lower()}8bit-paged": f"bitsandbytes.optim:Paged{name}8bit" for name in ("AdamW", "Lion", "AdEMAMix")
-    },
+    "torch-adamw": "torch.optim:AdamW",
+    "torch-adam": "torch.optim:Adam",
+    "torch-sgd": "torch.optim:SGD",
+    "optimi-adamw": "optimi:AdamW",
+    "optimi-adam": "optimi:Adam",
+    "optimi-lion": "optimi:Lion",
+    "optimi-stableadamw": "optimi:StableAdamW",
+    "optimi-radam": "optimi:RAdam",
+    "optimi-ranger": "optimi:Ranger",
+    "optimi-adan": "optimi:Adan",
+    "optimi-sgd": "optimi:SGD",
+    "bnb-adagrad": "bitsandbytes.optim:Adagrad",
+    "bnb-adagrad8bit": "bitsandbytes.optim:Adagrad8bit",
+    "bnb-adam": "bitsandbytes.optim:Adam",
+    "bnb-adam8bit": "bitsandbytes.optim:Adam8bit",
+    "bnb-adamw": "bitsandbytes.optim:AdamW",
+    "bnb-adamw8bit": "bitsandbytes.optim:AdamW8bit",
+    "bnb-adamw-paged": "bitsandbytes.optim:PagedAdamW",
+    "bnb-adamw8bit-paged": "bitsandbytes.optim:PagedAdamW8bit",
+    "bnb-lion": "bitsandbytes.optim:Lion",
+    "bnb-lion8bit": "bitsandbytes.optim:Lion8bit",
+    "bnb-lion-paged": "bitsandbytes.optim:PagedLion",
+    "bnb-lion8bit-paged": "bitsandbytes.optim:PagedLion8bit",
+    "bnb-ademamix": "bitsandbytes.optim:AdEMAMix",
+    "bnb-ademamix8bit": "bitsandbytes.optim:AdEMAMix8bit",
+    "bnb-ademamix-paged": "bitsandbytes.optim:PagedAdEMAMix",
+    "bnb-ademamix8bit-paged": "bitsandbytes.optim:PagedAdEMAMix8bit",
     "adamw_schedulefree": "pytorch_optimizer:ScheduleFreeAdamW",
-    **{"prodigy": "pytorch_optimizer:Prodigy", "came": "pytorch_optimizer:CAME"},
-    **{"adafactor": "pytorch_optimizer:AdaFactor", "soap": "pytorch_optimizer:SOAP", "muon": "pytorch_optimizer:Muon"},
+    "prodigy": "pytorch_optimizer:Prodigy",
+    "came": "pytorch_optimizer:CAME",
+    "adafactor": "pytorch_optimizer:AdaFactor",
+    "soap": "pytorch_optimizer:SOAP",
+    "muon": "pytorch_optimizer:Muon",
 }
 """Where each is."""
 ALWAYS: Mapping[str, dict[str, Any]] = {
@@ -42,7 +57,6 @@ ALWAYS: Mapping[str, dict[str, Any]] = {
     },  # not fused: if its very first update is left out, its momentum is what lay in memory
     "adafactor": {"relative_step": False, "scale_parameter": False},  # or `learning_rate` would say nothing
 }
-assert set(CLASSES) == set(OPTIMIZERS)
 
 
 def make_optimizer(parameters: list[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:

@@ -8,6 +8,7 @@ from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.model.reference import ModelReference
+from sanaflow.paths import expanded
 from sanaflow.training.checkpoints import Checkpoints, newest_first, read_checkpoint
 
 FIXED = (
@@ -49,7 +50,7 @@ def begin_from(checkpoints: Checkpoints, wanted: str | None, identity: dict[str,
     if wanted == "latest":
         source = _latest(identity, run_folder)
     else:
-        source = Path(wanted).expanduser()
+        source = expanded(wanted)
         if not (source / "state.json").is_file():
             raise InputError(
                 f"training.resume_from_checkpoint '{wanted}' is not a checkpoint: name its folder, which holds a "

@@ -111,10 +111,10 @@ def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
     hidden, target = models_folder / f".{uuid.uuid4().hex}.tmp", models_folder
     try:
         with averaged(state.optimizer):
-            _write(setup.tunable, hidden, state.capture()[0]["model"], accelerator)
+            _write(setup.tunable, hidden, state.whole_weights(), accelerator)
         if state.ema and ema:
             with swapped_in(state.ema, list(state.weights.values())):
-                _write(setup.tunable, hidden / "ema", state.capture()[0]["model"], accelerator)
+                _write(setup.tunable, hidden / "ema", state.whole_weights(), accelerator)
         if accelerator.is_main_process:
             target = models_folder / weights_digest(hidden)
             if weights_digest(target) == target.name:  # the same weights were made before

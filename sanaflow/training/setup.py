@@ -86,7 +86,7 @@ class Setup:
 
     @contextmanager
     def gradients(self, *, sync: bool) -> Iterator[None]:
-        """A forward and backward in the precision wanted, whose gradients the processes share if `sync`."""
+        """A forward in the precision wanted, after whose backward the processes share their gradients if `sync`."""
         if isinstance(self.model, FSDPModule):
             self.model.set_requires_gradient_sync(sync)
             held = nullcontext()

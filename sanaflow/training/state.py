@@ -42,9 +42,13 @@ class TrainingState:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
+    def whole_weights(self) -> dict[str, torch.Tensor]:
+        """The weights on the CPU. With several processes each has to call this."""
+        return {name: _whole(value) for name, value in self.weights.items()}
+
     def capture(self) -> tuple[Tensors, dict[str, Any]]:
         """All of it. With several processes each has to call this."""
-        tensors: Tensors = {"model": {name: _whole(value) for name, value in self.weights.items()}, "optimizer": {}}
+        tensors: Tensors = {"model": self.whole_weights(), "optimizer": {}}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         plain: dict[str, Any] = {
             "rollbacks": self.rollbacks,

@@ -31,8 +31,7 @@ class StopSignal:
     def __init__(self, accelerator: Accelerator) -> None:
         self._received = False
         self._group: torch.distributed.ProcessGroup | None = None
-        self._processes = accelerator.num_processes
-        if self._processes > 1:
+        if accelerator.num_processes > 1:
             self._group = torch.distributed.new_group(backend="gloo")  # type: ignore[assignment]
 
     def __enter__(self) -> "StopSignal":

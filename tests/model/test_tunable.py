@@ -132,7 +132,8 @@ def test_simpletuners_feed_forward_is_sanas(talkative_sana, capsys):
     tunable = load_tunable(talkative_sana, lora(lycoris_config=config), CPU)
     assert "'GLUMBConv' stands for it" in capsys.readouterr().out
     assert any("conv_depth" in name for name in tunable.weights())
-    assert learn(tunable)[-1] < learn(tunable)[0] + 1, "SimpleTuner's own example with bypass_mode runs"
+    losses = learn(tunable)
+    assert losses[-1] < losses[0], "SimpleTuner's own example with bypass_mode runs"
 
 
 def test_one_networks_targets_do_not_leak_into_the_next(talkative_sana):
@@ -148,7 +149,6 @@ def test_adapters_learn_over_a_quantised_base(precision, kind, via, talkative_sa
     settings = lora(base_model_precision=precision, quantize_via=via, **KINDS[kind])
     tunable = load_tunable(talkative_sana, settings, CPU)
     base = load_transformer(talkative_sana)
-    quantised = tunable.transformer.transformer_blocks[0].attn1.to_q.weight
     plain = base.transformer_blocks[0].attn1.to_q.weight
     layer = tunable.transformer.transformer_blocks[0].attn1.to_q
     quantised = getattr(layer, "base_layer", layer).weight

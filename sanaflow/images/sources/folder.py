@@ -5,9 +5,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sanaflow.datasets import DatasetSettings, expanded
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.sources.listing import Entry, Source
+from sanaflow.paths import expanded
 
 
 def open_folder(dataset: DatasetSettings) -> Source:

@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import requests
 
-from sanaflow.datasets import DatasetSettings, expanded
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.sources.folder import stat_token
 from sanaflow.images.sources.listing import Entry, FetchError, Source
+from sanaflow.paths import expanded
 
 LARGEST_BYTES = 1 << 30
 SIGNATURE = re.compile(
