@@ -8,10 +8,10 @@ export ZENML_LOCAL_STORES_PATH := $(CURDIR)/.zenml/local_stores
 export ZENML_ANALYTICS_OPT_IN := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dashboard test check bench clean
+.PHONY: help setup demo dashboard test check bench sana-tiny clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 setup: $(VENV)/.installed ## Create .venv with the tested versions; done once, again when they change
 
@@ -36,6 +36,9 @@ check: setup ## Lint, formatting, types
 
 bench: setup ## Run every benchmark but that with peers, which have to be brought
 	@for b in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+
+sana-tiny: setup ## Build the bundled model anew from packaged pictures, hours on two cores; goes on where it was
+	@$(BIN)/python -m benchmarks.sana_tiny
 
 clean: ## Delete this project's ZenML state and the demo's release
 	@rm -rf .zenml release

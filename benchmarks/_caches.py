@@ -1,12 +1,16 @@
-"""Caches of some bundled pictures, encoded with the bundled model, for benchmarks to train on."""
+"""Caches of some bundled pictures, encoded with a small model of random weights, for benchmarks to train on."""
 
+import atexit
 import contextlib
 import io
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks._random_sana import write_random_sana
 from sanaflow.buckets.plan import plan_crops
 from sanaflow.cache.caption_cache import make_caption_cache
 from sanaflow.cache.folder import FolderStore
@@ -20,9 +24,12 @@ from sanaflow.model.reference import ModelReference, resolve_model
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
-def bundled_model() -> ModelReference:
-    """The tiny Sana: a trained autoencoder, text encoder and transformer of random weights."""
-    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(ASSETS / "sana-tiny")))
+@cache
+def small_model() -> ModelReference:
+    """A Sana of random weights, in a folder that is gone with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="sanaflow-benchmark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(write_random_sana(folder / "model"))))
 
 
 def bundled_pictures() -> list[Path]:
@@ -53,7 +60,7 @@ def encode(
             "resolution": resolution,
         }
         datasets.append(DatasetSettings(**entry, crop=True, crop_aspect="square"))
-    model, settings = bundled_model(), CacheSettings(text_encoder_dtype="fp32")
+    model, settings = small_model(), CacheSettings(text_encoder_dtype="fp32")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         table = scan_datasets(datasets, folder=folder / "index")
         plan = plan_crops(table.pictures, datasets, alignment=8)

@@ -24,6 +24,7 @@ from diffusers import SanaPipeline
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import Gemma2Config, Gemma2Model, PreTrainedTokenizerFast
 
+from benchmarks._caches import small_model
 from sanaflow.cache.caption_cache import make_caption_cache
 from sanaflow.cache.captions import INSTRUCTION
 from sanaflow.cache.folder import FolderStore
@@ -32,7 +33,6 @@ from sanaflow.config import CacheSettings, ModelSettings
 from sanaflow.images.table import ImageTable
 from sanaflow.model.reference import ModelReference, resolve_model
 
-TINY = Path(__file__).resolve().parent.parent / "assets" / "sana-tiny"
 INSTRUCTION_TOKENS, CAPTION_TOKENS, KEPT, EVERY = 240, 54, 300, 8
 
 
@@ -104,7 +104,7 @@ def main(as_json: bool, count: int) -> None:
 
 
 def _build_model(folder: Path) -> tuple[ModelReference, PreTrainedTokenizerFast]:
-    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("tokenizer", "text_encoder"))
+    shutil.copytree(small_model().folder(), folder, ignore=shutil.ignore_patterns("tokenizer", "text_encoder"))
     tokenizer = _train_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     torch.manual_seed(0)

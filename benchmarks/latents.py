@@ -31,6 +31,7 @@ import torch
 from diffusers import AutoencoderDC
 from PIL import Image, ImageOps
 
+from benchmarks._caches import small_model
 from sanaflow.buckets.plan import BucketPlan, plan_crops
 from sanaflow.cache import latent_cache, latent_encoder
 from sanaflow.cache.folder import FolderStore
@@ -44,7 +45,6 @@ from sanaflow.images.table import ImageTable
 from sanaflow.model.loading import load_vae
 from sanaflow.model.reference import ModelReference, resolve_model
 
-TINY = Path(__file__).resolve().parent.parent / "assets" / "sana-tiny"
 RESOLUTIONS = (64, 512)
 FEW, MANY = 1_000, 10_000
 SIZE = (4003, 3001)
@@ -60,7 +60,7 @@ def main(as_json: bool, pictures: int, skip_memory: bool, child: tuple[str, str]
     if child:
         print(json.dumps(_peak_bytes(Path(child[0]), int(child[1]))))
         return
-    model = resolve_model(ModelSettings(pretrained_model_name_or_path=str(TINY)))
+    model = small_model()
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -203,7 +203,7 @@ def _write_jpegs(folder: Path, count: int) -> None:
 
 
 def _write_small_model(folder: Path) -> None:
-    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("vae"))
+    shutil.copytree(small_model().folder(), folder, ignore=shutil.ignore_patterns("vae"))
     torch.manual_seed(0)
     AutoencoderDC(
         latent_channels=16,

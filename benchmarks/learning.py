@@ -3,7 +3,7 @@
 python -m benchmarks.learning
 
 16 bundled pictures are learned; the loss is measured on these very pictures, and on 8 that were never shown. The LoKr
-is on a base that all weights were trained of on 40 others, as the bundled transformer's last layer is zero.
+is on a base that all weights were trained of on 40 others, as the small model's last layer is zero.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks._caches import ASSETS, bundled_model, bundled_pictures, encode
+from benchmarks._caches import bundled_pictures, encode, small_model
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import ModelSettings, ValidationSettings
 from sanaflow.model.reference import ModelReference, resolve_model
@@ -44,10 +44,10 @@ def train(
 
 
 def trained_base(folder: Path) -> ModelReference:
-    """The bundled model with a transformer that has seen 40 pictures."""
+    """The small model with a transformer that has seen 40 pictures."""
     caches = encode(folder / "data", {"others": ("image", bundled_pictures()[24:])})
-    weights, _ = train(folder, caches, bundled_model(), {**FULL, "max_train_steps": 600})
-    whole = Path(shutil.copytree(ASSETS / "sana-tiny", folder / "model"))
+    weights, _ = train(folder, caches, small_model(), {**FULL, "max_train_steps": 600})
+    whole = Path(shutil.copytree(small_model().folder(), folder / "model"))
     shutil.rmtree(whole / "transformer")
     shutil.copytree(weights, whole / "transformer")
     return resolve_model(ModelSettings(pretrained_model_name_or_path=str(whole)))
@@ -61,7 +61,7 @@ def main() -> None:
         sets = {"learned": ("image", seen), "seen": ("eval", seen), "unseen": ("eval", unseen)}
         caches = encode(folder / "data", sets)
         base = trained_base(folder / "base")
-        for kind, settings, model in (("all weights", FULL, bundled_model()), ("LoKr", LOKR, base)):
+        for kind, settings, model in (("all weights", FULL, small_model()), ("LoKr", LOKR, base)):
             for seed in SEEDS:
                 _, log = train(folder / f"{kind}-{seed}", caches, model, {**settings, "seed": seed})
                 means = log.evaluations.groupby(["dataset", "step"])["loss"].mean()

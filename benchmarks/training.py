@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks._caches import bundled_model, bundled_pictures, encode
+from benchmarks._caches import bundled_pictures, encode, small_model
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.model.tunable import load_tunable
@@ -63,7 +63,7 @@ class _Timed(Loop):
 
 def real(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings, folder: Path) -> list[Seconds]:
     """Wall and CPU seconds of each step but the first."""
-    tunable, batches = load_tunable(bundled_model(), chosen, CPU), Batches(*caches, chosen)
+    tunable, batches = load_tunable(small_model(), chosen, CPU), Batches(*caches, chosen)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         accelerator = make_accelerator(chosen, ValidationSettings(), folder)
         setup = set_up(tunable, batches, settings=chosen, accelerator=accelerator)
@@ -74,7 +74,7 @@ def real(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings, fol
 
 def bare(caches: tuple[LatentCache, CaptionCache], chosen: TrainingSettings) -> list[Seconds]:
     """The same of a bare loop."""
-    tunable, batches = load_tunable(bundled_model(), chosen, CPU), Batches(*caches, chosen)
+    tunable, batches = load_tunable(small_model(), chosen, CPU), Batches(*caches, chosen)
     module = tunable.transformer.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=chosen.learning_rate, fused=True)
     in_memory = [batches[number] for number in range(STEPS)]

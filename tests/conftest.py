@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.environment import HOME, HUB, SANA_TINY  # isort: skip
+from tests.environment import HOME, HUB, SMALL_SANA  # isort: skip
 import boto3
 import numpy as np
 import pytest
@@ -15,13 +15,20 @@ from PIL import Image
 from tests.servers.hub import HubServer
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_sana_is_written() -> None:
+    from benchmarks._random_sana import write_random_sana
+
+    write_random_sana(SMALL_SANA)
+
+
 @pytest.fixture(scope="session")
-def sana_tiny():
-    """The bundled model, pinned."""
+def small_sana():
+    """The model of random weights, pinned."""
     from sanaflow.config import ModelSettings
     from sanaflow.model.reference import resolve_model
 
-    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(SANA_TINY)))
+    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(SMALL_SANA)))
 
 
 @pytest.fixture
@@ -104,7 +111,7 @@ def fp32():
 
 
 @pytest.fixture
-def encode(sana_tiny, tmp_path) -> Callable:
+def encode(small_sana, tmp_path) -> Callable:
     """Scan, plan and encode a folder into one store: gives (table, plan, latents)."""
 
     def run(folder, settings=None, store="latents", **dataset):
@@ -118,13 +125,13 @@ def encode(sana_tiny, tmp_path) -> Callable:
         table = scan_datasets([dataset], folder=tmp_path / "index")
         plan = plan_crops(table.pictures, [dataset], alignment=8)
         shards = FolderStore(tmp_path / store)
-        return table, plan, make_latent_cache(table, plan, model=sana_tiny, settings=settings or fp32(), store=shards)
+        return table, plan, make_latent_cache(table, plan, model=small_sana, settings=settings or fp32(), store=shards)
 
     return run
 
 
 @pytest.fixture
-def encode_texts(sana_tiny, tmp_path) -> Callable:
+def encode_texts(small_sana, tmp_path) -> Callable:
     """Encode the captions of a table and some prompts into one store."""
 
     def run(table, prompts=(), negative_prompts=(), settings=None, store="captions"):
@@ -135,7 +142,7 @@ def encode_texts(sana_tiny, tmp_path) -> Callable:
             table,
             prompts=prompts,
             negative_prompts=negative_prompts,
-            model=sana_tiny,
+            model=small_sana,
             settings=settings or fp32(),
             store=FolderStore(tmp_path / store),
         )
@@ -144,24 +151,24 @@ def encode_texts(sana_tiny, tmp_path) -> Callable:
 
 
 @pytest.fixture
-def copy_of_sana_tiny(tmp_path: Path) -> Path:
-    """A copy of the bundled model to damage."""
-    return Path(shutil.copytree(SANA_TINY, tmp_path / "sana-copy"))
+def copy_of_small_sana(tmp_path: Path) -> Path:
+    """A copy of the model of random weights to damage."""
+    return Path(shutil.copytree(SMALL_SANA, tmp_path / "sana-copy"))
 
 
 @pytest.fixture
-def talkative_sana(copy_of_sana_tiny: Path):
-    """The bundled model with random weights where it has zeros or next to nothing: all of its inputs count."""
+def talkative_sana(copy_of_small_sana: Path):
+    """The model with random weights where it has zeros or next to nothing: all of its inputs count."""
     import torch
 
     from sanaflow.config import ModelSettings
     from sanaflow.model.loading import load_transformer
     from sanaflow.model.reference import resolve_model
 
-    settings = ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny))
+    settings = ModelSettings(pretrained_model_name_or_path=str(copy_of_small_sana))
     transformer = load_transformer(resolve_model(settings))
     torch.manual_seed(0)
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
     torch.nn.init.ones_(transformer.caption_norm.weight)
-    transformer.save_pretrained(copy_of_sana_tiny / "transformer")
+    transformer.save_pretrained(copy_of_small_sana / "transformer")
     return resolve_model(settings)

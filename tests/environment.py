@@ -7,8 +7,10 @@ from pathlib import Path
 from tests.servers.hub import HubServer
 
 PROJECT = Path(__file__).resolve().parent.parent
-SANA_TINY = PROJECT / "assets" / "sana-tiny"
 HOME = Path(tempfile.mkdtemp(prefix="sanaflow-tests-"))
+SMALL_SANA = HOME / "small-sana"
+"""Random weights; `conftest.py` writes them. What is to learn or to draw takes the bundled model."""
+SANA_TINY = PROJECT / "assets" / "sana-tiny"
 HUB = HubServer().__enter__()
 os.environ.update(
     ZENML_CONFIG_PATH=str(HOME / "zenml"),

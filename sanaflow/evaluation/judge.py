@@ -60,8 +60,12 @@ def score_clip(
     batch_size = settings.evaluation_batch_size
     texts = clip.embed_prompts([prompt for prompt, _ in prompts], batch_size=batch_size)
     scores = pd.DataFrame(prompts, columns=SCORE_COLUMNS[:2])
-    for label, pictures in drawn.items():
-        scores[label] = clip_scores(texts, clip.embed_pictures(pictures, batch_size=batch_size))
+    embedded = {label: clip.embed_pictures(pictures, batch_size=batch_size) for label, pictures in drawn.items()}
+    for label, pictures in embedded.items():
+        scores[label] = clip_scores(texts, pictures)
+    if scores["prompt"].nunique() > 1:
+        for label, pictures in embedded.items():
+            scores[f"{label}_margin"] = margins(texts, pictures)
     gallery = gallery_of(
         [(label, *prompts[i], picture) for label, pictures in drawn.items() for i, picture in enumerate(pictures)]
     )
@@ -76,6 +80,17 @@ def clip_scores(texts: torch.Tensor, pictures: torch.Tensor) -> list[float]:
     As torchmetrics' CLIPScore, but not clipped at 0: a negative score says something too.
     """
     return (100 * (texts * pictures).sum(dim=1)).tolist()
+
+
+def margins(texts: torch.Tensor, pictures: torch.Tensor) -> list[float]:
+    """By how much each picture's score with its own text is above the mean of its scores with the other texts.
+
+    A picture that any text would fit as well has none, however high it scores. Texts may repeat, but not all be one;
+    both are (pairs, channels) of unit length.
+    """
+    scores = 100 * pictures @ texts.T
+    others = (texts @ texts.T < 1 - 1e-5).float()
+    return (scores.diagonal() - (scores * others).sum(dim=1) / others.sum(dim=1)).tolist()
 
 
 def evaluation_prompts(captions: CaptionCache, settings: EvaluationSettings) -> Sequence[str]:

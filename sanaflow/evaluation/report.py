@@ -34,7 +34,9 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
         for s in ordered.itertuples()
     )
     totals = "".join(
-        f"<tr><td>{name}</td>" + "".join(f"<td>{row[column]:.2f}</td>" for column in summary.columns) + "</tr>"
+        f"<tr><td>{name}</td>"
+        + "".join(f"<td>{'' if pd.isna(value) else f'{value:.2f}'}</td>" for value in row)
+        + "</tr>"
         for name, row in summary.iterrows()
     )
     caveat = (
@@ -44,11 +46,16 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
 <html lang="en"><head><meta charset="utf-8"><title>CLIP scores</title><style>{STYLE}</style></head>
 <body><h1>CLIP scores</h1>
 <p>100 times the cosine between prompt and picture, by <b>{escape(judge)}</b>; same prompts, seeds and initial noise
-for both.{caveat} </p>
+for both.{caveat} <b>low</b> and <b>high</b> are the 95 % interval of the mean. A picture's <b>margin</b> is its score
+with its own prompt less the mean of its scores with the others.</p>
 <table><tr><th></th>{"".join(f"<th>{column}</th>" for column in summary.columns)}</tr>{totals}</table>
 <table><tr><th>prompt</th><th>seed</th>{"".join(f"<th>{name}</th>" for name in models)}<th>gain</th></tr>{rows}</table>
 </body></html>
 """
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
 
 
 def _gain(gain: float) -> str:

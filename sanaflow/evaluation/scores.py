@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 
 SCORE_COLUMNS = ["prompt", "seed", "base", "tuned"]
+MODELS = ("base", "tuned", "ema")
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,9 @@ class ClipScores:
     """CLIP scores, 100 times the cosine between prompt and picture.
 
     Attributes:
-        scores: One row a (prompt, seed): `base`, `tuned` and, if there is a moving average of the weights, `ema`.
+        scores: One row a (prompt, seed): `base`, `tuned` and, if there is a moving average of the weights, `ema`; where
+            there are several prompts `base_margin`, ...: by how much a picture's score with its own prompt is above the
+            mean of its scores with the others.
         model: The CLIP model that judged.
         report: The scores and pictures as an HTML page.
     """
@@ -23,8 +28,31 @@ class ClipScores:
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation, minimum and maximum of each model and of its paired gain, for `ClipScores.scores`."""
-    columns = scores[["base", "tuned"]].assign(gain=scores["tuned"] - scores["base"])
-    if "ema" in scores:
-        columns = columns.assign(ema=scores["ema"], **{"gain of ema": scores["ema"] - scores["base"]})
-    return columns.agg(["mean", "std", "min", "max"]).T
+    """Each model's scores and paired gain, and the same of margins, for `ClipScores.scores`.
+
+    `low` and `high` are the 95 % interval of the mean by bootstrap over the rows; not a number for a single row.
+    """
+    columns: dict[str, pd.Series] = {}
+    for suffix, said in (("", "{}"), ("_margin", "margin, {}")):
+        models = [model for model in MODELS if f"{model}{suffix}" in scores]
+        base = f"base{suffix}"
+        columns |= {said.format(model): scores[f"{model}{suffix}"] for model in models[:2]}
+        for model in models[1:]:
+            if model == "ema":
+                columns[said.format(model)] = scores[f"{model}{suffix}"]
+            gain = "gain" if model == "tuned" else "gain of ema"
+            columns[said.format(gain)] = scores[f"{model}{suffix}"] - scores[base]
+    frame = pd.DataFrame(columns)
+    summary = frame.agg(["mean", "std", "min", "max"]).T
+    intervals = [interval_of_mean(frame[name].to_numpy()) for name in frame]
+    summary.insert(1, "low", [low for low, _ in intervals])
+    summary.insert(2, "high", [high for _, high in intervals])
+    return summary
+
+
+def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean by percentile bootstrap, the same at each call."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(found.low), float(found.high)

@@ -6,7 +6,7 @@ import torch
 from diffusers import SanaTransformer2DModel
 from torch.utils.checkpoint import checkpoint
 
-MOST_SHAPES = 256
+MOST_SHAPES = 320
 
 
 def recompute_blocks(transformer: SanaTransformer2DModel, *, every: int) -> None:
@@ -26,7 +26,7 @@ def compile_blocks(transformer: SanaTransformer2DModel) -> None:
     """Compile each block by itself: as fast as the whole, a tenth of the time to compile.
 
     diffusers' `compile_repeated_blocks` can't: Sana's class names no blocks. Each shape gets code of its own, as code
-    for any shape is refused by the compiler (PyTorch 2.14, on CPUs): `MOST_SHAPES` for 40 buckets and 5 text lengths.
+    for any shape is refused by the compiler (PyTorch 2.14, on CPUs): `MOST_SHAPES` for 40 buckets and 7 text lengths.
     """
     torch._dynamo.config.recompile_limit = MOST_SHAPES
     for block in transformer.transformer_blocks:

@@ -2,6 +2,8 @@
 
 import json
 
+import pandas as pd
+
 from sanaflow.config import PublishingSettings
 from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.model.tuned import SanaModel
@@ -31,8 +33,10 @@ def model_card(tuned: SanaModel, scores: ClipScores, settings: PublishingSetting
     )
     prompt = scores.scores.sort_values("tuned").iloc[-1]["prompt"]
     base_model = tuned.base_model if "@" in tuned.base_model else "a local folder"
-    table = "\n".join(
-        f"| {n} | {r['mean']:.2f} | {r['std']:.2f} | {r['min']:.2f} | {r['max']:.2f} |" for n, r in _rows(scores)
+    summary = summarise(scores.scores)
+    heads = f"| | {' | '.join(summary)} |\n|---{'|---' * len(summary.columns)}|\n"
+    table = heads + "\n".join(
+        f"| {name} | {' | '.join('' if pd.isna(v) else f'{v:.2f}' for v in row)} |" for name, row in summary.iterrows()
     )
     return f"""---
 {chr(10).join(lines)}
@@ -53,9 +57,10 @@ pipeline({json.dumps(prompt, ensure_ascii=False)}{size}).images[0].save("picture
 CLIP score (100 times the cosine) by `{scores.model}` over {len(scores.scores)} pictures each, drawn from the same
 prompts, seeds and initial noise.{_caveat(scores)}
 
-| | mean | std | min | max |
-|---|---|---|---|---|
 {table}
+
+`low` and `high`: the 95 % interval of the mean. `margin`: a picture's score with its own prompt less the mean of its
+scores with the others.
 
 ## Where it came from
 
@@ -96,10 +101,6 @@ def _about_average(tuned: SanaModel) -> str:
         return ""
     place = "transformer_ema" if tuned.kind == "full" else "ema"
     return f"\n`{place}` holds the moving average of the weights, in the same form.\n"
-
-
-def _rows(scores: ClipScores) -> list[tuple[str, dict]]:
-    return list(summarise(scores.scores).to_dict("index").items())
 
 
 def _caveat(scores: ClipScores) -> str:

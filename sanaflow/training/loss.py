@@ -10,8 +10,8 @@ from sanaflow.training.flow import add_noise, draw_sigmas, flow_losses, min_snr_
 from sanaflow.training.randomness import generator, seed_of
 from sanaflow.training.transfer import to_device
 
-COMPILED_TOKENS = 64
-"""Lengths are padded to multiples of this, so that there are few."""
+COMPILED_TOKENS = (16, 32, 64)
+"""Lengths are padded to one of these or to a multiple of the last, so that there are few."""
 
 
 def batch_losses(
@@ -47,7 +47,7 @@ def batch_losses(
         seen = noise + settings.input_perturbation * to_device(more, device)
     texts, text_mask = batch.embeddings, batch.mask
     if settings.torch_compile:  # which compiles anew for every length
-        missing = -texts.shape[1] % COMPILED_TOKENS
+        missing = _padded(texts.shape[1]) - texts.shape[1]
         texts, text_mask = F.pad(texts, (0, 0, 0, missing)), F.pad(text_mask, (0, missing))
     asked = {
         "hidden_states": add_noise(latents, seen, sigmas),
@@ -70,6 +70,12 @@ def batch_losses(
     if settings.snr_gamma is not None:
         losses = losses * min_snr_weights(sigmas, settings.snr_gamma)
     return losses, on_cpu
+
+
+def _padded(tokens: int) -> int:
+    """The length that so many tokens are padded to."""
+    last = COMPILED_TOKENS[-1]
+    return next((length for length in COMPILED_TOKENS if tokens <= length), -(-tokens // last) * last)
 
 
 def _uncached_autocast(device: torch.device) -> torch.autocast:

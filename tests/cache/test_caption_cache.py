@@ -36,10 +36,10 @@ def embeddings(cache) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("batch", [7, None])
-def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(table, sana_tiny, tmp_path, batch):
+def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(table, small_sana, tmp_path, batch):
     made = []
     for workers in (1, 3, 40):
-        common = arguments(sana_tiny, tmp_path / f"{workers}", encode_workers=workers, text_encoder_batch_size=batch)
+        common = arguments(small_sana, tmp_path / f"{workers}", encode_workers=workers, text_encoder_batch_size=batch)
         work = look_up_captions(table, prompts=["a pear"], negative_prompts=["blurry"], **common)
         parts = [encode_captions(work, worker=worker, **common) for worker in reversed(range(workers))]
         made.append(merge_captions(work, parts, store=common["store"]))
@@ -51,7 +51,7 @@ def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(table,
 
 
 def test_the_instruction_is_encoded_once_and_captions_are_padded_to_their_batch(
-    table, sana_tiny, tmp_path, monkeypatch
+    table, small_sana, tmp_path, monkeypatch
 ):
     seen = []
     real = Gemma2Model.forward
@@ -61,8 +61,8 @@ def test_the_instruction_is_encoded_once_and_captions_are_padded_to_their_batch(
         return real(self, input_ids, **options)
 
     monkeypatch.setattr(Gemma2Model, "forward", forward)
-    make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(sana_tiny, tmp_path))
-    tokens = TextTokens(load_tokenizer(sana_tiny), 300)
+    make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(small_sana, tmp_path))
+    tokens = TextTokens(load_tokenizer(small_sana), 300)
     assert seen.count((1, tokens.first_kept)) == 1, "the instruction"
     lengths = sorted(len(tokens.ids([Text(caption, True)])[0]) - tokens.first_kept for caption in CAPTIONS)
     widths = [(4, lengths[i + 3]) for i in range(0, len(lengths), 4)]
@@ -70,15 +70,15 @@ def test_the_instruction_is_encoded_once_and_captions_are_padded_to_their_batch(
 
 
 @pytest.fixture
-def merging_sana(copy_of_sana_tiny):
+def merging_sana(copy_of_small_sana):
     """A tokenizer with pieces that reach over the instruction's end: by its last space, and by its last two words."""
-    tokenizer = AutoTokenizer.from_pretrained(copy_of_sana_tiny / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(copy_of_small_sana / "tokenizer")
     tokenizer.add_tokens([AddedToken(" kiwi", normalized=False), AddedToken("Prompt: zz", normalized=False)])
-    tokenizer.save_pretrained(copy_of_sana_tiny / "tokenizer")
-    encoder = Gemma2Model.from_pretrained(copy_of_sana_tiny / "text_encoder")
+    tokenizer.save_pretrained(copy_of_small_sana / "tokenizer")
+    encoder = Gemma2Model.from_pretrained(copy_of_small_sana / "text_encoder")
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    encoder.save_pretrained(copy_of_sana_tiny / "text_encoder")
-    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(copy_of_sana_tiny)))
+    encoder.save_pretrained(copy_of_small_sana / "text_encoder")
+    return resolve_model(ModelSettings(pretrained_model_name_or_path=str(copy_of_small_sana)))
 
 
 def test_captions_that_merge_with_the_instructions_end_equal_the_pipelines_own(table, merging_sana, tmp_path):
@@ -114,11 +114,11 @@ def test_a_text_that_parts_from_the_instruction_earlier_shares_less_of_it():
 
 
 @pytest.mark.parametrize(("precision", "far"), [("int8-bnb", 0.05), ("nf4-bnb", 0.4)])
-def test_a_quantised_text_encoder_gives_nearly_the_same_under_other_keys(table, sana_tiny, tmp_path, precision, far):
+def test_a_quantised_text_encoder_gives_nearly_the_same_under_other_keys(table, small_sana, tmp_path, precision, far):
     table = ImageTable(table.pictures[:20], table.rejected)
-    plain = make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(sana_tiny, tmp_path))
+    plain = make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(small_sana, tmp_path))
     quantised = make_caption_cache(
-        table, prompts=[], negative_prompts=[], **arguments(sana_tiny, tmp_path, text_encoder_precision=precision)
+        table, prompts=[], negative_prompts=[], **arguments(small_sana, tmp_path, text_encoder_precision=precision)
     )
     assert quantised.encoded == 21, "nothing of the unquantised is reused"
     one, other = CaptionReader(plain), CaptionReader(quantised)
@@ -128,18 +128,18 @@ def test_a_quantised_text_encoder_gives_nearly_the_same_under_other_keys(table, 
         assert 0 < (got - expected).norm() / expected.norm() < far
 
 
-def test_bitsandbytes_weights_are_what_the_encoder_holds(sana_tiny):
+def test_bitsandbytes_weights_are_what_the_encoder_holds(small_sana):
     import bitsandbytes
 
     from sanaflow.model.loading import default_device, load_text_encoder
 
     layers = {"int8-bnb": bitsandbytes.nn.Linear8bitLt, "nf4-bnb": bitsandbytes.nn.Linear4bit}
     for precision, layer in layers.items():
-        encoder = load_text_encoder(sana_tiny, torch.bfloat16, default_device(), precision=precision)
+        encoder = load_text_encoder(small_sana, torch.bfloat16, default_device(), precision=precision)
         assert isinstance(encoder.layers[0].mlp.up_proj, layer)
 
 
-def test_the_text_encoder_is_gone_after_encoding(table, sana_tiny, tmp_path, monkeypatch):
+def test_the_text_encoder_is_gone_after_encoding(table, small_sana, tmp_path, monkeypatch):
     loaded = []
     real = caption_cache.load_text_encoder
 
@@ -149,11 +149,11 @@ def test_the_text_encoder_is_gone_after_encoding(table, sana_tiny, tmp_path, mon
         return encoder
 
     monkeypatch.setattr(caption_cache, "load_text_encoder", remember)
-    make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(sana_tiny, tmp_path))
+    make_caption_cache(table, prompts=[], negative_prompts=[], **arguments(small_sana, tmp_path))
     assert loaded[0]() is None
 
 
-def test_memory_that_runs_out_halves_the_batch_and_goes_on(table, sana_tiny, tmp_path, monkeypatch, capsys):
+def test_memory_that_runs_out_halves_the_batch_and_goes_on(table, small_sana, tmp_path, monkeypatch, capsys):
     real = Gemma2Model.forward
 
     def small_card(self, input_ids, **options):
@@ -162,7 +162,7 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(table, sana_tiny, tmp
         return real(self, input_ids, **options)
 
     monkeypatch.setattr(Gemma2Model, "forward", small_card)
-    large = arguments(sana_tiny, tmp_path, text_encoder_batch_size=32)
+    large = arguments(small_sana, tmp_path, text_encoder_batch_size=32)
     cache = make_caption_cache(table, prompts=[], negative_prompts=[], **large)
     assert cache.encoded == 121
     assert "out of memory with 32 at once" in capsys.readouterr().out

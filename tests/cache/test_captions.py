@@ -22,8 +22,8 @@ CAPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def reference(sana_tiny):
-    return SanaPipeline.from_pretrained(sana_tiny.name, torch_dtype=torch.float32)
+def reference(small_sana):
+    return SanaPipeline.from_pretrained(small_sana.name, torch_dtype=torch.float32)
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def test_a_negative_prompt_is_encoded_without_the_instruction(prompt, table, enc
     torch.testing.assert_close(CaptionReader(cache).text(prompt, instructed=False), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_instruction_is_the_one_that_the_pipeline_samples_with(sana_tiny):
-    tokenizer = load_tokenizer(sana_tiny)
+def test_the_instruction_is_the_one_that_the_pipeline_samples_with(small_sana):
+    tokenizer = load_tokenizer(small_sana)
     assert len(INSTRUCTION) == 1057
     ids = TextTokens(tokenizer, 300).ids([Text("an apple", True)])[0]
     assert tokenizer.decode(ids, skip_special_tokens=True) == INSTRUCTION + "an apple"
 
 
-def test_texts_are_stored_at_their_real_length(table, encode_texts, sana_tiny):
+def test_texts_are_stored_at_their_real_length(table, encode_texts, small_sana):
     cache = encode_texts(table, prompts=["a red apple", "x " * 500])
     tokens = set(cache.texts["tokens"])
     assert max(tokens) == 300

@@ -37,11 +37,11 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("batch", [3, None])
-def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(planned, sana_tiny, tmp_path, batch):
+def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(planned, small_sana, tmp_path, batch):
     made = []
     for workers in (1, 3, 50):
         settings = CacheSettings(vae_batch_size=batch, encode_workers=workers)
-        common = {"model": sana_tiny, "settings": settings, "store": FolderStore(tmp_path / f"{workers}")}
+        common = {"model": small_sana, "settings": settings, "store": FolderStore(tmp_path / f"{workers}")}
         table, plan = planned
         work = look_up_latents(table, plan, **common)
         parts = {w: encode_latents(work, table, worker=w, **common) for w in reversed(range(workers))}
@@ -53,10 +53,10 @@ def test_any_number_of_workers_in_any_order_gives_the_same_keys_and_bytes(planne
     assert made[0].digest() == made[1].digest() == made[2].digest()
 
 
-def test_only_what_the_store_lacks_is_split(planned, sana_tiny, tmp_path, capsys):
+def test_only_what_the_store_lacks_is_split(planned, small_sana, tmp_path, capsys):
     table, plan = planned
     store = FolderStore(tmp_path / "store")
-    common = {"model": sana_tiny, "settings": CacheSettings(encode_workers=2), "store": store}
+    common = {"model": small_sana, "settings": CacheSettings(encode_workers=2), "store": store}
     half = type(plan)(plan.crops.iloc[:39])
     make_latent_cache(table, half, **common)
     work = look_up_latents(table, plan, **common)
@@ -65,9 +65,9 @@ def test_only_what_the_store_lacks_is_split(planned, sana_tiny, tmp_path, capsys
     assert make_latent_cache(table, plan, **common).encoded == 1
 
 
-def test_a_worker_that_is_run_again_encodes_only_what_was_lost(planned, sana_tiny, tmp_path):
+def test_a_worker_that_is_run_again_encodes_only_what_was_lost(planned, small_sana, tmp_path):
     table, plan = planned
-    common = {"model": sana_tiny, "settings": CacheSettings(), "store": FolderStore(tmp_path / "store")}
+    common = {"model": small_sana, "settings": CacheSettings(), "store": FolderStore(tmp_path / "store")}
     work = look_up_latents(table, plan, **common)
     first = encode_latents(work, table, worker=0, **common)
     store = common["store"]
@@ -79,10 +79,10 @@ def test_a_worker_that_is_run_again_encodes_only_what_was_lost(planned, sana_tin
     assert merge_latents(work, [again], store=store).entries["key"].isin(work.crops["key"]).all()
 
 
-def test_an_index_is_never_made_with_something_missing(planned, sana_tiny, tmp_path):
+def test_an_index_is_never_made_with_something_missing(planned, small_sana, tmp_path):
     table, plan = planned
     store = FolderStore(tmp_path / "store")
-    common = {"model": sana_tiny, "settings": CacheSettings(), "store": store}
+    common = {"model": small_sana, "settings": CacheSettings(), "store": store}
     work = look_up_latents(table, plan, **common)
     part = encode_latents(work, table, worker=0, **common)
     before = store.state()
@@ -155,7 +155,7 @@ def test_two_encoders_on_one_store_share_the_work(make_pictures, tmp_path):
     assert len(keys) == len(set(keys)) == 200
 
 
-def test_memory_that_runs_out_halves_the_batch_and_goes_on(planned, sana_tiny, tmp_path, monkeypatch, capsys):
+def test_memory_that_runs_out_halves_the_batch_and_goes_on(planned, small_sana, tmp_path, monkeypatch, capsys):
     real, sizes = AutoencoderDC.encode, []
 
     def small_card(self, pixels, **options):
@@ -167,7 +167,7 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(planned, sana_tiny, t
     monkeypatch.setattr(AutoencoderDC, "encode", small_card)
     store = FolderStore(tmp_path / "store")
     table, plan = planned
-    cache = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(vae_batch_size=8), store=store)
+    cache = make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(vae_batch_size=8), store=store)
     assert cache.encoded == 40
     assert max(sizes) == 8
     assert "out of memory with 8 at once: going on with 4" in capsys.readouterr().out
@@ -189,7 +189,7 @@ def test_tiling_changes_the_latents_and_their_keys_and_slicing_neither(encode, m
         assert torch.nn.functional.cosine_similarity(by_id[1][id_].flatten(), latent.flatten(), dim=0) > 0.9
 
 
-def test_the_autoencoder_is_gone_after_encoding(planned, sana_tiny, tmp_path, monkeypatch):
+def test_the_autoencoder_is_gone_after_encoding(planned, small_sana, tmp_path, monkeypatch):
     import weakref
 
     loaded = []
@@ -202,14 +202,14 @@ def test_the_autoencoder_is_gone_after_encoding(planned, sana_tiny, tmp_path, mo
 
     monkeypatch.setattr(latent_encoder, "load_autoencoder", remember)
     table, plan = planned
-    make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=FolderStore(tmp_path / "s"))
+    make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(), store=FolderStore(tmp_path / "s"))
     assert loaded[0]() is None
 
 
-def test_a_damaged_shard_is_encoded_again_to_the_same_bytes(planned, sana_tiny, tmp_path):
+def test_a_damaged_shard_is_encoded_again_to_the_same_bytes(planned, small_sana, tmp_path):
     table, plan = planned
     store = FolderStore(tmp_path / "store")
-    common = {"model": sana_tiny, "settings": CacheSettings(), "store": store}
+    common = {"model": small_sana, "settings": CacheSettings(), "store": store}
     before = tensors(make_latent_cache(table, plan, **common))
     name = store.names()[0]
     count = len(store.contents(name).keys)
@@ -222,10 +222,10 @@ def test_a_damaged_shard_is_encoded_again_to_the_same_bytes(planned, sana_tiny, 
     assert (store.folder / name).with_suffix(".damaged").exists()
 
 
-def test_statistics_are_those_of_the_latents_and_name_the_odd_one(planned, sana_tiny, tmp_path):
+def test_statistics_are_those_of_the_latents_and_name_the_odd_one(planned, small_sana, tmp_path):
     table, plan = planned
     store = FolderStore(tmp_path / "store")
-    cache = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
+    cache = make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(), store=store)
     stacked = torch.cat([latent.flatten(1) for latent in tensors(cache).values() if latent.shape[1:] == (8, 8)], dim=1)
     square = latent_cache.latent_statistics(cache.entries.query("width == 64 and height == 64"), store)
     torch.testing.assert_close(torch.tensor(square.channels["mean"]), stacked.mean(dim=1), rtol=1e-4, atol=1e-5)
@@ -242,12 +242,12 @@ def test_statistics_are_those_of_the_latents_and_name_the_odd_one(planned, sana_
     assert len(statistics.outliers) < 5
 
 
-def test_a_sheet_that_does_not_fit_into_memory_costs_nothing_but_itself(planned, sana_tiny, tmp_path, monkeypatch):
+def test_a_sheet_that_does_not_fit_into_memory_costs_nothing_but_itself(planned, small_sana, tmp_path, monkeypatch):
     def run_out(*args, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     monkeypatch.setattr(AutoencoderDC, "decode", run_out)
     table, plan = planned
     store = FolderStore(tmp_path / "store")
-    cache = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
+    cache = make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(), store=store)
     assert (cache.encoded, cache.preview) == (40, None)

@@ -13,9 +13,9 @@ from sanaflow.images.decode import read_crop
 PICTURES = {"a.png": (64, 64), "b.png": (200, 100), "c.png": (100, 200), "d.png": (80, 80), "e.png": (64, 64)}
 
 
-def test_latents_equal_diffusers_own_encoding(encode, make_pictures, sana_tiny):
+def test_latents_equal_diffusers_own_encoding(encode, make_pictures, small_sana):
     table, plan, cache = encode(make_pictures(PICTURES))
-    vae = AutoencoderDC.from_pretrained(sana_tiny.name, subfolder="vae")
+    vae = AutoencoderDC.from_pretrained(small_sana.name, subfolder="vae")
     reader = LatentReader(cache)
     for row, position in zip(plan.crops.itertuples(), range(len(cache.entries)), strict=True):
         assert cache.entries.at[position, "id"] == row.id
@@ -69,7 +69,7 @@ def test_batch_size_does_not_change_the_latents(encode, make_pictures):
 
 
 def test_a_picture_that_changed_after_the_look_is_never_stored_under_the_old_address(
-    encode, make_pictures, sana_tiny, tmp_path
+    encode, make_pictures, small_sana, tmp_path
 ):
     folder = make_pictures({"a.png": (64, 64)})
     table, plan, first = encode(folder)
@@ -77,9 +77,9 @@ def test_a_picture_that_changed_after_the_look_is_never_stored_under_the_old_add
     make_pictures({"a.png": (64, 64)}, seed=9)
     store = FolderStore(tmp_path / "second")
     with pytest.raises(InputError, match=r"a\.png' can't be read any more \(it has changed"):
-        make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
+        make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(), store=store)
     (folder / "a.png").write_bytes(original)
-    again = make_latent_cache(table, plan, model=sana_tiny, settings=CacheSettings(), store=store)
+    again = make_latent_cache(table, plan, model=small_sana, settings=CacheSettings(), store=store)
     assert again.encoded == 1
     assert torch.equal(LatentReader(again).batch([0]), LatentReader(first).batch([0]))
 

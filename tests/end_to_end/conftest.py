@@ -1,4 +1,4 @@
-"""A small run: the bundled model, five pictures, six steps."""
+"""A small run: a model of random weights, five pictures, six steps."""
 
 import shutil
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import PROJECT, SANA_TINY
+from tests.environment import PROJECT, SMALL_SANA
 
 NAMES = ("red apple", "rocket", "panda", "banana", "guitar")
 
@@ -29,7 +29,7 @@ def write_run(tmp_path: Path, pictures: Path) -> Callable[..., Path]:
 
     def write(top: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Path:
         parameters: dict[str, Any] = {
-            "model": {"pretrained_model_name_or_path": str(SANA_TINY)},
+            "model": {"pretrained_model_name_or_path": str(SMALL_SANA)},
             "datasets": [{"id": "set", "instance_data_dir": str(pictures), "resolution": 64}],
             "caches": {"text_encoder_dtype": "fp32"},
             "training": {

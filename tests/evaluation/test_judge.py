@@ -30,15 +30,15 @@ def emoji():
 
 
 @pytest.fixture
-def tuned(sana_tiny, tmp_path) -> SanaModel:
+def tuned(small_sana, tmp_path) -> SanaModel:
     torch.manual_seed(0)
-    transformer = load_transformer(sana_tiny)
+    transformer = load_transformer(small_sana)
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
     transformer.register_to_config(_name_or_path=None)
     transformer.save_pretrained(tmp_path / "tuned")
     folder = (tmp_path / "tuned").rename(tmp_path / weights_digest(tmp_path / "tuned"))
     data = {"latents": "0" * 64, "captions": "1" * 64}
-    return SanaModel(folder, 5, sana_tiny.name, sana_tiny.digest(), data, {"seed": 0})
+    return SanaModel(folder, 5, small_sana.name, small_sana.digest(), data, {"seed": 0})
 
 
 def test_the_packaged_clip_tells_the_bundled_pictures_apart(emoji):
@@ -61,12 +61,12 @@ def test_scores_equal_open_clip_by_hand(emoji):
 
 
 def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
-    encode, encode_texts, make_pictures, sana_tiny, tuned
+    encode, encode_texts, make_pictures, small_sana, tuned
 ):
     table = encode(make_pictures({"a.png": (64, 64)}))[0]
     captions = encode_texts(table, prompts=PACKAGED.evaluation_prompts)
     scores, gallery = score_clip(
-        captions, model=sana_tiny, tuned=tuned, settings=PACKAGED, validation=ValidationSettings()
+        captions, model=small_sana, tuned=tuned, settings=PACKAGED, validation=ValidationSettings()
     )
     assert len(scores.scores) == 6
     assert (scores.scores["base"] != scores.scores["tuned"]).all()
@@ -83,11 +83,11 @@ def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
     assert "can't be compared with published ones" in scores.report
 
 
-def test_a_damaged_tuned_model_is_never_scored(tuned, sana_tiny):
+def test_a_damaged_tuned_model_is_never_scored(tuned, small_sana):
     weights = tuned.folder / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(InputError, match="missing or damaged"):
-        load_tuned(tuned, sana_tiny)
+        load_tuned(tuned, small_sana)
 
 
 def test_captions_are_picked_evenly_where_no_prompts_are_given(encode, encode_texts, make_pictures):

@@ -22,17 +22,17 @@ def captions(encode, encode_texts, make_pictures):
 
 
 @pytest.fixture
-def transformer(sana_tiny):
-    torch.manual_seed(0)  # the bundled model's last layer is zero: give it something to say
-    transformer = load_transformer(sana_tiny)
+def transformer(small_sana):
+    torch.manual_seed(0)  # its last layer is zero: give it something to say
+    transformer = load_transformer(small_sana)
     torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
     torch.nn.init.ones_(transformer.caption_norm.weight)
     return transformer
 
 
 @pytest.mark.parametrize("negative_prompt", ["", "ugly"])
-def test_pictures_equal_those_of_the_whole_pipeline(captions, sana_tiny, transformer, negative_prompt):
-    whole = SanaPipeline.from_pretrained(sana_tiny.name, transformer=transformer, torch_dtype=torch.float32)
+def test_pictures_equal_those_of_the_whole_pipeline(captions, small_sana, transformer, negative_prompt):
+    whole = SanaPipeline.from_pretrained(small_sana.name, transformer=transformer, torch_dtype=torch.float32)
     for prompt in ("a red apple", "a rocket in the sky above a very long bridge"):
         expected = whole(
             prompt,
@@ -45,7 +45,7 @@ def test_pictures_equal_those_of_the_whole_pipeline(captions, sana_tiny, transfo
             generator=torch.Generator().manual_seed(5),
         ).images[0]
         [drawn] = draw_pictures(
-            load_drawing_pipeline(sana_tiny, transformer, CPU),
+            load_drawing_pipeline(small_sana, transformer, CPU),
             CaptionReader(captions),
             [(prompt, 5)],
             negative_prompt=negative_prompt,
@@ -55,8 +55,8 @@ def test_pictures_equal_those_of_the_whole_pipeline(captions, sana_tiny, transfo
     assert np.asarray(drawn).std() > 0
 
 
-def test_a_picture_does_not_depend_on_who_shares_its_batch(captions, sana_tiny, transformer):
-    pipeline, reader = load_drawing_pipeline(sana_tiny, transformer, CPU), CaptionReader(captions)
+def test_a_picture_does_not_depend_on_who_shares_its_batch(captions, small_sana, transformer):
+    pipeline, reader = load_drawing_pipeline(small_sana, transformer, CPU), CaptionReader(captions)
     prompts = [("a red apple", 1), ("a rocket in the sky above a very long bridge", 1), ("a red apple", 2)]
     together = draw_pictures(pipeline, reader, prompts, negative_prompt="", **OPTIONS)
     alone = [draw_pictures(pipeline, reader, [prompt], negative_prompt="", **OPTIONS)[0] for prompt in prompts]
@@ -66,10 +66,10 @@ def test_a_picture_does_not_depend_on_who_shares_its_batch(captions, sana_tiny, 
     assert not np.array_equal(np.asarray(together[0]), np.asarray(together[2]))
 
 
-def test_a_prompt_that_was_not_encoded_is_named(captions, sana_tiny, transformer):
+def test_a_prompt_that_was_not_encoded_is_named(captions, small_sana, transformer):
     with pytest.raises(InputError, match="'a pear' is not in the caption cache"):
         draw_pictures(
-            load_drawing_pipeline(sana_tiny, transformer, CPU),
+            load_drawing_pipeline(small_sana, transformer, CPU),
             CaptionReader(captions),
             [("a pear", 0)],
             negative_prompt="",
@@ -77,12 +77,12 @@ def test_a_prompt_that_was_not_encoded_is_named(captions, sana_tiny, transformer
         )
 
 
-def test_validation_pictures_are_gathered_over_all_steps(captions, sana_tiny, transformer, tmp_path):
+def test_validation_pictures_are_gathered_over_all_steps(captions, small_sana, transformer, tmp_path):
     settings = ValidationSettings(validation_prompt="a red apple", validation_num_inference_steps=2)
-    draw, gather = validation_drawer(sana_tiny, captions, settings, tmp_path / "drawn")
+    draw, gather = validation_drawer(small_sana, captions, settings, tmp_path / "drawn")
     for step in (0, 100, 20):
         draw(transformer, step, "raw")
     gallery = gather()
     assert gallery.rows["label"].tolist() == ["step 0", "step 20", "step 100"]
     assert {picture.size for picture in gallery.pictures} == {(64, 64)}
-    assert validation_drawer(sana_tiny, captions, settings, tmp_path / "none")[1]().rows.empty
+    assert validation_drawer(small_sana, captions, settings, tmp_path / "none")[1]().rows.empty

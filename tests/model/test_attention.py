@@ -39,8 +39,8 @@ def test_under_bf16_it_is_closer_to_fp32_than_diffusers():
     assert error_here < error_there
 
 
-def test_every_self_attention_of_a_loaded_transformer_is_replaced(sana_tiny):
-    transformer = load_transformer(sana_tiny)
+def test_every_self_attention_of_a_loaded_transformer_is_replaced(small_sana):
+    transformer = load_transformer(small_sana)
     assert all(isinstance(block.attn1.processor, Fp32LinearAttention) for block in transformer.transformer_blocks)
     before = [block.attn2.processor for block in transformer.transformer_blocks]
     keep_linear_attention_fp32(transformer)

@@ -195,16 +195,16 @@ def test_an_adapter_that_needs_the_weights_is_refused_over_a_quantised_base(talk
         load_tunable(talkative_sana, settings, CPU)
 
 
-def test_from_scratch_is_random_with_sanas_caption_norm(sana_tiny):
+def test_from_scratch_is_random_with_sanas_caption_norm(small_sana):
     settings = TrainingSettings(
         from_scratch=True, transformer_config={"num_layers": 2, "qk_norm": "rms_norm_across_heads"}
     )
-    one, other = (load_tunable(sana_tiny, settings, CPU).transformer for _ in range(2))
+    one, other = (load_tunable(small_sana, settings, CPU).transformer for _ in range(2))
     assert len(one.transformer_blocks) == 2 and one.transformer_blocks[0].attn1.norm_q is not None
     assert torch.equal(one.caption_norm.weight, torch.full_like(one.caption_norm.weight, 0.01))
     assert not one.proj_out.weight.any()
     assert torch.equal(one.transformer_blocks[1].attn1.to_q.weight, other.transformer_blocks[1].attn1.to_q.weight)
-    seeded = load_tunable(sana_tiny, settings.model_copy(update={"seed": 1}), CPU).transformer
+    seeded = load_tunable(small_sana, settings.model_copy(update={"seed": 1}), CPU).transformer
     assert not torch.equal(one.transformer_blocks[1].attn1.to_q.weight, seeded.transformer_blocks[1].attn1.to_q.weight)
 
 
@@ -217,9 +217,9 @@ def test_from_scratch_is_random_with_sanas_caption_norm(sana_tiny):
         ({"in_channels": 4}, "'in_channels' is the autoencoder's"),
     ],
 )
-def test_a_configuration_from_scratch_that_does_not_fit_is_named(changes, said, sana_tiny):
+def test_a_configuration_from_scratch_that_does_not_fit_is_named(changes, said, small_sana):
     with pytest.raises(InputError, match=said):
-        load_tunable(sana_tiny, TrainingSettings(from_scratch=True, transformer_config=changes), CPU)
+        load_tunable(small_sana, TrainingSettings(from_scratch=True, transformer_config=changes), CPU)
 
 
 def test_a_lora_may_be_on_some_layers_only(talkative_sana):

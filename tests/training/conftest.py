@@ -16,17 +16,17 @@ def caches(encode, encode_texts, make_pictures):
 
 
 @pytest.fixture
-def run(caches, sana_tiny, tmp_path) -> Callable:
+def run(caches, small_sana, tmp_path) -> Callable:
     """Trains: `run("folder", learning_rate=1e-3)` gives (tuned, log)."""
 
-    def train(folder: str = "run", *, model=sana_tiny, on=caches, options=None, **settings):
+    def train(folder: str = "run", *, model=small_sana, on=caches, options=None, **settings):
         return train_on(on, model, tmp_path / folder, settings, **options or {})
 
     return train
 
 
 @pytest.fixture
-def encode_sets(sana_tiny, tmp_path) -> Callable:
+def encode_sets(small_sana, tmp_path) -> Callable:
     """Scan, plan and encode several sets: `encode_sets({"train": {"a.png": (64, 64)}, "eval": ...}, eval={...})`."""
     from sanaflow.buckets.plan import plan_crops
     from sanaflow.cache.caption_cache import make_caption_cache
@@ -50,13 +50,13 @@ def encode_sets(sana_tiny, tmp_path) -> Callable:
         table = scan_datasets(sets, folder=tmp_path / "index")
         plan = plan_crops(table.pictures, sets, alignment=8)
         latents = make_latent_cache(
-            table, plan, model=sana_tiny, settings=fp32(), store=FolderStore(tmp_path / "latents")
+            table, plan, model=small_sana, settings=fp32(), store=FolderStore(tmp_path / "latents")
         )
         captions = make_caption_cache(
             table,
             prompts=(),
             negative_prompts=(),
-            model=sana_tiny,
+            model=small_sana,
             settings=fp32(),
             store=FolderStore(tmp_path / "captions"),
         )

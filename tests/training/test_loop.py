@@ -16,12 +16,12 @@ from sanaflow.training.randomness import generator
 from tests.training.runs import CPU, short, train_in_place, weights_of
 
 
-def test_training_learns_and_logs_every_step(run, sana_tiny):
+def test_training_learns_and_logs_every_step(run, small_sana):
     tuned, log = run(max_train_steps=60, lr_scheduler="constant", lr_warmup_steps=0)
     assert log.steps["step"].tolist() == list(range(1, 61))
     assert log.steps["loss"].tail(10).mean() < 0.8 * log.steps["loss"].head(10).mean()
     assert (log.steps["peak_memory_bytes"] > 0).all()
-    assert tuned.base_digest == sana_tiny.digest()
+    assert tuned.base_digest == small_sana.digest()
 
 
 def test_the_same_settings_give_the_same_weights(run):
@@ -124,9 +124,9 @@ def test_gradients_are_clipped_by_value_where_asked(caches, talkative_sana, tmp_
     assert log.steps["grad_norm"].item() > 1e-2, "the norm is that before clipping"
 
 
-def test_the_model_trains_in_training_mode_after_every_drawing(caches, sana_tiny, tmp_path):
+def test_the_model_trains_in_training_mode_after_every_drawing(caches, small_sana, tmp_path):
     modes, drawn = [], []
-    tunable = load_tunable(sana_tiny, short(), CPU)
+    tunable = load_tunable(small_sana, short(), CPU)
     tunable.transformer.register_forward_pre_hook(lambda module, _: modes.append(module.training))
 
     def draw(transformer, step, weights):
@@ -140,7 +140,7 @@ def test_the_model_trains_in_training_mode_after_every_drawing(caches, sana_tiny
     assert drawn == [(step, "raw") for step in (0, 2, 4, 6)]
 
 
-def test_drawing_by_epochs_and_not_at_the_start(caches, sana_tiny, tmp_path):
+def test_drawing_by_epochs_and_not_at_the_start(caches, small_sana, tmp_path):
     drawn = []
     settings = short(max_train_steps=8, gradient_accumulation_steps=1)
     batches = Batches(*caches, settings)  # 4 pictures of one size and 3 of another: 4 batches an epoch
@@ -148,7 +148,7 @@ def test_drawing_by_epochs_and_not_at_the_start(caches, sana_tiny, tmp_path):
         validation_prompt="a", validation_steps=1000, validation_epoch_interval=0.5, validation_on_startup=False
     )
     draw = lambda transformer, step, weights: drawn.append(step) or {}  # noqa: E731
-    tunable = load_tunable(sana_tiny, settings, CPU)
+    tunable = load_tunable(small_sana, settings, CPU)
     train_in_place(tunable, batches, settings, tmp_path, draw=draw, validation=validation)
     assert drawn == [2, 4, 6, 8]
 
@@ -264,12 +264,12 @@ def test_the_look_at_the_base_takes_no_gradients_away(caches, talkative_sana):
     ],
 )
 def test_pictures_are_drawn_while_training_in_few_bits(
-    settings, run, encode, encode_texts, make_pictures, sana_tiny, tmp_path
+    settings, run, encode, encode_texts, make_pictures, small_sana, tmp_path
 ):
     table, _, latents = encode(make_pictures({f"{i}.png": (64, 64) for i in range(4)}))
     captions = encode_texts(table, prompts=["a ball"])
     validation = ValidationSettings(validation_prompt="a ball", validation_steps=2, validation_num_inference_steps=2)
-    draw, gather = validation_drawer(sana_tiny, captions, validation, tmp_path / "drawn")
+    draw, gather = validation_drawer(small_sana, captions, validation, tmp_path / "drawn")
     options = {"validation": validation, "draw": draw}
     _, log = run(on=(latents, captions), options=options, max_train_steps=4, **settings)
     assert gather().rows["label"].tolist() == ["step 0", "step 2", "step 4"]

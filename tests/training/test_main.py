@@ -5,7 +5,7 @@ import pandas as pd
 import yaml
 from diffusers import SanaTransformer2DModel
 
-from tests.environment import PROJECT, SANA_TINY
+from tests.environment import PROJECT, SMALL_SANA
 
 
 def run(path, store):
@@ -15,7 +15,7 @@ def run(path, store):
 
 def test_the_library_trains_without_zenml(make_pictures, tmp_path):
     parameters = {
-        "model": {"pretrained_model_name_or_path": str(SANA_TINY)},
+        "model": {"pretrained_model_name_or_path": str(SMALL_SANA)},
         "datasets": [
             {
                 "id": "a",

@@ -10,7 +10,7 @@ from benchmarks.fit import CONFIG, measure
 from sanaflow.config import TrainingSettings
 from sanaflow.training.fit import ways_to_take_less
 from sanaflow.training.memory import estimate
-from tests.environment import PROJECT, SANA_TINY
+from tests.environment import PROJECT, SMALL_SANA
 
 SANA_1600M = {
     **{"in_channels": 32, "out_channels": 32, "num_layers": 20, "patch_size": 1, "sample_size": 32, "mlp_ratio": 2.5},
@@ -59,7 +59,7 @@ def test_ways_are_possible_settings_that_take_less_and_less():
 
 def run(tmp_path, *arguments, **training):
     parameters = {
-        "model": {"pretrained_model_name_or_path": str(SANA_TINY)},
+        "model": {"pretrained_model_name_or_path": str(SMALL_SANA)},
         "datasets": [{"id": "a", "instance_data_dir": "pictures", "resolution": 512}],
         "training": training,
     }

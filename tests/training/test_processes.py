@@ -36,11 +36,11 @@ def tuned_in(folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(kind, run, caches, sana_tiny, tmp_path):
+def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(kind, run, caches, small_sana, tmp_path):
     settings = {"max_train_steps": 4, **KINDS[kind]}
     alone, _ = one_process(run, **settings)
     both = {**settings, "gradient_accumulation_steps": 2, "num_processes": 2}
-    folder = write_request(caches, sana_tiny, tmp_path / "two", both)
+    folder = write_request(caches, small_sana, tmp_path / "two", both)
     said, _ = start(folder, *LAUNCH, env=ENVIRONMENT).communicate(timeout=300)
     assert "RESULT" in said, said[-3000:]
     from safetensors.torch import load_file
@@ -55,11 +55,11 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(kind, ru
             torch.testing.assert_close(found[name], value, rtol=far, atol=far, msg=f"{version} {name}")
 
 
-def test_a_sharded_run_that_is_killed_goes_on_to_the_very_same_weights(caches, sana_tiny, tmp_path):
+def test_a_sharded_run_that_is_killed_goes_on_to_the_very_same_weights(caches, small_sana, tmp_path):
     settings = {"max_train_steps": 14, "num_processes": 2, "fsdp_enable": True, "use_ema": True}
-    straight = write_request(caches, sana_tiny, tmp_path / "straight", settings)
+    straight = write_request(caches, small_sana, tmp_path / "straight", settings)
     said, _ = start(straight, *LAUNCH, env=ENVIRONMENT).communicate(timeout=300)
-    folder = write_request(caches, sana_tiny, tmp_path / "killed", settings)
+    folder = write_request(caches, small_sana, tmp_path / "killed", settings)
     process = start(folder, *LAUNCH, env=ENVIRONMENT)
     until = time.monotonic() + 120
     while not (folder / "run/checkpoints/step-00000004").exists() and time.monotonic() < until:
@@ -73,9 +73,9 @@ def test_a_sharded_run_that_is_killed_goes_on_to_the_very_same_weights(caches, s
     assert result and [line for line in again.splitlines() if line.startswith("RESULT")] == result
 
 
-def test_sigterm_to_the_launcher_leaves_a_checkpoint(caches, sana_tiny, tmp_path):
+def test_sigterm_to_the_launcher_leaves_a_checkpoint(caches, small_sana, tmp_path):
     settings = {"max_train_steps": 100_000, "num_processes": 2, "checkpointing_steps": 1_000_000}
-    folder = write_request(caches, sana_tiny, tmp_path / "two", settings)
+    folder = write_request(caches, small_sana, tmp_path / "two", settings)
     process = start(folder, *LAUNCH, env=ENVIRONMENT)
     until = time.monotonic() + 120
     while not (folder / "run/checkpoints/step-00000000").exists() and time.monotonic() < until:
@@ -87,7 +87,7 @@ def test_sigterm_to_the_launcher_leaves_a_checkpoint(caches, sana_tiny, tmp_path
     assert len(list((folder / "run/checkpoints").glob("step-*"))) == 2
 
 
-def test_the_number_of_processes_is_the_settings(caches, sana_tiny, tmp_path):
-    folder = write_request(caches, sana_tiny, tmp_path / "two", {})
+def test_the_number_of_processes_is_the_settings(caches, small_sana, tmp_path):
+    folder = write_request(caches, small_sana, tmp_path / "two", {})
     said, _ = start(folder, *LAUNCH, env=ENVIRONMENT).communicate(timeout=120)
     assert "training.num_processes is 1, but 2 are running" in said

@@ -52,10 +52,10 @@ def test_an_interrupted_run_ends_with_the_very_same_weights_and_log(kind, run):
 
 
 @pytest.mark.parametrize("kind", ["full with a moving average", "lokr", "lora"])
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(kind, run, caches, sana_tiny, tmp_path):
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(kind, run, caches, small_sana, tmp_path):
     settings = KINDS[kind] | {"max_train_steps": 40}
     straight, _ = run("straight", **settings)
-    folder = write_request(caches, sana_tiny, tmp_path / "killed", settings)
+    folder = write_request(caches, small_sana, tmp_path / "killed", settings)
     checkpoints = folder / "run/checkpoints"
     for wanted in (6, 18):
         process = start(folder)
@@ -71,10 +71,10 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(kind, run, cache
     assert not checkpoints.exists()
 
 
-def test_sigterm_writes_a_checkpoint_and_the_next_start_goes_on_from_it(run, caches, sana_tiny, tmp_path):
+def test_sigterm_writes_a_checkpoint_and_the_next_start_goes_on_from_it(run, caches, small_sana, tmp_path):
     settings = {"max_train_steps": 300, "checkpointing_steps": 1000}
     straight, _ = run("straight", **settings)
-    folder = write_request(caches, sana_tiny, tmp_path / "stopped", settings)
+    folder = write_request(caches, small_sana, tmp_path / "stopped", settings)
     process = start(folder)
     while not (folder / "run/checkpoints/step-00000000").exists():
         time.sleep(0.01)
@@ -103,14 +103,14 @@ def test_sigterm_is_an_error_of_its_own_and_the_handler_before_is_back(run, monk
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_damaged_checkpoint_is_passed_over(caches, sana_tiny, tmp_path, capsys):
-    tunable, batches = load_tunable(sana_tiny, short(), CPU), Batches(*caches, short())
+def test_a_damaged_checkpoint_is_passed_over(caches, small_sana, tmp_path, capsys):
+    tunable, batches = load_tunable(small_sana, short(), CPU), Batches(*caches, short())
     train_in_place(tunable, batches, short(), tmp_path)
     folder = tmp_path / "checkpoints"
     assert sorted(p.name for p in folder.iterdir()) == ["step-00000004", "step-00000006"]  # the last two are kept
     newest = folder / "step-00000006" / "optimizer.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    again = load_tunable(sana_tiny, short(), CPU)
+    again = load_tunable(small_sana, short(), CPU)
     train_in_place(again, batches, short(), tmp_path)
     said = capsys.readouterr().out
     assert "step-00000006 is damaged (the checksum of optimizer.safetensors doesn't match): it is put aside" in said
@@ -118,12 +118,12 @@ def test_a_damaged_checkpoint_is_passed_over(caches, sana_tiny, tmp_path, capsys
         assert torch.equal(one, other)
 
 
-def test_where_all_checkpoints_are_damaged_new_ones_are_kept(caches, sana_tiny, tmp_path):
+def test_where_all_checkpoints_are_damaged_new_ones_are_kept(caches, small_sana, tmp_path):
     batches = Batches(*caches, short())
-    train_in_place(load_tunable(sana_tiny, short(), CPU), batches, short(), tmp_path)
+    train_in_place(load_tunable(small_sana, short(), CPU), batches, short(), tmp_path)
     for file in (tmp_path / "checkpoints").glob("*/state.json"):
         file.write_text("{")
-    again = load_tunable(sana_tiny, short(), CPU)
+    again = load_tunable(small_sana, short(), CPU)
     train_in_place(again, batches, short(max_train_steps=3), tmp_path)
     kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
     assert kept == ["step-00000000", "step-00000002"], "though damaged ones of later steps were there"

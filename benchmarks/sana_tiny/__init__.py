@@ -1,0 +1,1 @@
+"""Builds the bundled model `assets/sana-tiny/` from packaged pictures: `python -m benchmarks.sana_tiny`."""

@@ -1,0 +1,153 @@
+"""Train the projections of the packaged CLIP, `assets/clip/`: they have never seen a fruit or a vegetable.
+
+    python -m benchmarks.sana_tiny.clip        # needs Debian's openclipart-svg and the package resvg-py
+
+Both towers are frozen; their features are computed once, then two matrices are trained on them in a minute. Fruits and
+vegetables are left out of the emoji, and out of the clip art by every word of its captions, so that it can judge what a
+model has learned of them without having been taught by the same pictures.
+"""
+
+import argparse
+import hashlib
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from safetensors.torch import save_file
+
+from benchmarks.sana_tiny.pictures import PRODUCE, fetch_pictures, framed, on_white
+from sanaflow.evaluation.packaged_clip import PROJECTIONS, build_packaged_clip
+from sanaflow.progress import progress_bar
+
+CLIP_ART = Path("/usr/share/openclipart/svg")
+WORDS = {word for name in PRODUCE for word in name.split()} - {"red", "green", "hot", "ear", "of", "root", "pod"}
+WORDS |= {"fruit", "fruits", "vegetable", "vegetables", "apples", "nut", "berry", "bean", "pea"}
+EPOCHS, BATCH, RATE, DECAY, TEMPERATURE = 60, 1024, 1e-3, 0.2, 0.05
+NOT_WORDS = re.compile(r"part of the flat icon|^(hash|clip ?art|media|image|unsorted|svg|$)|[\d_]{3,}", re.IGNORECASE)
+DC, RDF = "{http://purl.org/dc/elements/1.1/}", "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+
+
+Captioned = Sequence[tuple[Image.Image, tuple[str, ...]]]
+
+
+def main() -> None:
+    """Train, measure, write."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--folder", type=Path, default=PROJECTIONS.parents[2] / ".sana-tiny")
+    cli.add_argument("--clip-art", type=Path, default=CLIP_ART)
+    arguments = cli.parse_args()
+    model, preprocess, tokenizer = build_packaged_clip()
+    emoji = {name: framed(p, "1x1") for name, p in fetch_pictures(arguments.folder / "package").items()}
+    groups: dict[str, Captioned] = {
+        "emoji": [(p, (n, f"a {n}")) for n, p in emoji.items() if n not in PRODUCE],
+        "clip art": list(clip_art(arguments.clip_art)),
+        "produce": [(emoji[name], (name,)) for name in PRODUCE],
+    }
+    features = {name: _features(model, preprocess, tokenizer, group, name) for name, group in groups.items()}
+    held_out = {name: torch.tensor([_hash(texts[0]) % 20 == 0 for _, texts in group]) for name, group in groups.items()}
+    learned = [tuple(part[~held_out[name]] for part in features[name]) for name in ("emoji", "clip art")]
+    pictures, texts = (torch.cat(parts) for parts in zip(*learned, strict=True))
+    projections = train(pictures, texts)
+    for name, (pictures, texts) in features.items():
+        shown = slice(None) if name == "produce" else held_out[name]
+        _tell(f"{name}, never seen", pictures[shown], texts[shown], projections)
+    save_file({name: value.half() for name, value in projections.items()}, PROJECTIONS)
+    print(f"written: {PROJECTIONS}")
+
+
+def clip_art(folder: Path) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
+    """Public-domain pictures with a title and keywords, none with a word of a fruit or vegetable in them."""
+    import resvg_py
+
+    for path in progress_bar(sorted(folder.rglob("*.svg")), desc="clip art", unit="file"):
+        try:
+            root = ElementTree.parse(path).getroot()
+            title = (root.findtext(f".//{DC}title") or "").strip()
+            keywords = [(item.text or "").strip() for item in root.iter(f"{RDF}li")]
+        except ElementTree.ParseError:
+            continue
+        keywords = [word for word in keywords if not NOT_WORDS.search(word)]
+        title = " ".join(keywords[:2]) if NOT_WORDS.search(title) else title
+        texts = (title, " ".join(keywords[:3]) or title)
+        words = set(re.findall(r"[a-z]+", " ".join([title, *keywords, path.stem, path.parent.name]).lower()))
+        if not title or words & WORDS:
+            continue
+        try:
+            picture = Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=224)))).convert("RGBA")
+        except (OSError, ValueError, BaseException) as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            continue
+        if 0.2 < picture.width / picture.height < 5:
+            yield picture, texts
+
+
+def train(pictures: torch.Tensor, texts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The matrices, by contrast of each picture with the others' texts (https://arxiv.org/abs/2103.00020).
+
+    Args:
+        pictures: Features (pictures, views, 1280).
+        texts: Features (pictures, texts, 384).
+    """
+    torch.manual_seed(0)
+    image = torch.nn.Linear(pictures.shape[-1], 384, bias=False)
+    text = torch.nn.Linear(texts.shape[-1], 384, bias=False)
+    torch.nn.init.eye_(text.weight)
+    parameters = [*image.parameters(), *text.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
+    steps = EPOCHS * (len(pictures) // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in progress_bar(range(steps), desc="projections", unit="step"):
+        rows = torch.randperm(len(pictures))[:BATCH]
+        seen = pictures[rows, torch.randint(pictures.shape[1], (BATCH,))]
+        said = texts[rows, torch.randint(texts.shape[1], (BATCH,))]
+        logits = F.normalize(image(seen), dim=-1) @ F.normalize(text(said), dim=-1).T / TEMPERATURE
+        target = torch.arange(BATCH)
+        loss = F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    scale = torch.tensor(1 / TEMPERATURE).log()
+    return {"visual.head.proj.weight": image.weight.data, "text.proj.weight": text.weight.data, "logit_scale": scale}
+
+
+@torch.inference_mode()
+def _features(
+    model: Any, preprocess: Any, tokenizer: Any, group: Captioned, name: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the towers alone: (pictures, 3 views, 1280) and (pictures, texts, 384)."""
+    pictures = []
+    for i in progress_bar(range(0, len(group), 32), desc=name, unit="batch"):
+        whole = [ImageOps.pad(on_white(picture), (224, 224), color="white") for picture, _ in group[i : i + 32]]
+        views = [whole, [ImageOps.mirror(w) for w in whole], [w.crop((16, 16, 208, 208)) for w in whole]]
+        pixels = torch.stack([preprocess(picture) for view in views for picture in view])
+        pictures.append(model.visual.trunk(pixels).unflatten(0, (3, -1)).transpose(0, 1))
+    said = [text for _, texts in group for text in texts]
+    model.text.proj = torch.nn.Identity()
+    texts = torch.cat([model.encode_text(tokenizer(said[i : i + 64])) for i in range(0, len(said), 64)])
+    return torch.cat(pictures).clone(), texts.unflatten(0, (len(group), -1)).clone()
+
+
+def _tell(what: str, pictures: torch.Tensor, texts: torch.Tensor, projections: dict[str, torch.Tensor]) -> None:
+    seen = F.normalize(pictures[:, 0] @ projections["visual.head.proj.weight"].T, dim=-1)
+    said = F.normalize(texts[:, 0] @ projections["text.proj.weight"].T, dim=-1)
+    scores = seen @ said.T
+    rank = (scores > scores.diagonal()[:, None]).sum(dim=1)
+    found = ", ".join(f"R@{k} {(rank < k).float().mean():.2f}" for k in (1, 5, 10))
+    others = (scores.sum() - scores.trace()) / (len(scores) * (len(scores) - 1))
+    print(f"{what}: n={len(scores)}, {found}, matched {scores.diagonal().mean():.3f}, others {others:.3f}", flush=True)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+if __name__ == "__main__":
+    main()
