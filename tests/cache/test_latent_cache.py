@@ -15,6 +15,7 @@ from sanaflow.cache.latent_cache import encode_latents, look_up_latents, make_la
 from sanaflow.cache.reading import LatentReader
 from sanaflow.config import CacheSettings
 from sanaflow.errors import InputError
+from tests.environment import SMALL_SANA
 
 SIZES = [(64, 64), (96, 64), (64, 96), (200, 64)]
 MANY = {f"{number:03d}.png": SIZES[number % len(SIZES)] for number in range(40)}
@@ -107,7 +108,7 @@ latent_encoder.SHARD_BYTES = 20_000
 dataset = DatasetSettings(id="set", instance_data_dir={str(folder)!r}, resolution=64)
 table = scan_datasets([dataset], folder=Path({str(store)!r} + "-index"))
 plan = plan_crops(table.pictures, [dataset], alignment=8)
-model = resolve_model(ModelSettings(pretrained_model_name_or_path="assets/sana-tiny"))
+model = resolve_model(ModelSettings(pretrained_model_name_or_path={str(SMALL_SANA)!r}))
 print("READY", flush=True)
 store = FolderStore(Path({str(store)!r}))
 settings = CacheSettings(vae_batch_size=2)
