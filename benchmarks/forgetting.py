@@ -16,8 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.sana_tiny.bundle import judged
-from benchmarks.sana_tiny.pictures import fetch_pictures
+from benchmarks.sana_tiny.pictures import PROJECT, fetch_pictures, judged
 from sanaflow.config import RunSettings, parse_run_settings, read_yaml
 from sanaflow.evaluation.judge import score_clip
 from sanaflow.evaluation.scores import summarise
@@ -25,7 +24,6 @@ from sanaflow.model.reference import resolve_model
 from sanaflow.training.__main__ import prepare
 from sanaflow.training.run import train_sana
 
-PROJECT = Path(__file__).resolve().parents[1]
 DEMO = PROJECT / "configs" / "demo.yaml"
 FULL = {"model_type": "full", "learning_rate": 3e-4}
 VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
@@ -38,7 +36,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
 
 def main() -> None:
     """Print a row a variant."""
-    names = judged(list(fetch_pictures(PROJECT / ".sana-tiny" / "package")))
+    names = judged(fetch_pictures())
     rows = {}
     for variant, (changes, regularised) in VARIANTS.items():
         parameters = read_yaml(DEMO)["parameters"]

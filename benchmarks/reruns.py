@@ -3,8 +3,9 @@
 python -m benchmarks.reruns [--json] [--repeats N]
 
 Each run is a process of its own, as `zenml pipeline run` is, on a fresh ZenML home with its SQLite store: 48 bundled
-pictures, the bundled model, 50 training steps. 'Ours' is the time inside our step functions and materializers and the
-imports they make; 'ZenML' is the rest: importing it, compiling, its store, the orchestrator. Seconds are medians.
+pictures, a small model of random weights, 50 training steps. 'Ours' is the time inside our step functions and
+materializers and the imports they make; 'ZenML' is the rest: importing it, compiling, its store, the orchestrator.
+Seconds are medians.
 """
 
 import json
@@ -21,6 +22,8 @@ from typing import Any
 
 import click
 import yaml
+
+from benchmarks._random_sana import write_random_sana
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = 48
@@ -60,7 +63,11 @@ def _measure_once() -> dict[str, dict[str, float]]:
         for picture in bundled[:PICTURES]:
             shutil.copy(picture, folder / "pictures")
         run = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
-        run["parameters"]["datasets"][0]["instance_data_dir"] = str(folder / "pictures")
+        model = write_random_sana(folder / "model")
+        run["parameters"]["model"]["pretrained_model_name_or_path"] = str(model)
+        pictures = {"instance_data_dir": str(folder / "pictures"), "resolution": 64, "repeats": 15}
+        run["parameters"]["datasets"] = [{"id": "emoji", **pictures}]
+        run["parameters"]["evaluation"] |= {"evaluation_prompts": None, "evaluation_prompts_limit": 16}
         run["parameters"]["training"] |= {"max_train_steps": 50, "lr_warmup_steps": 5}
         run["parameters"]["publishing"]["release_dir"] = str(folder / "release")
         (folder / "run.yaml").write_text(yaml.safe_dump(run))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderDC
 from PIL import Image, ImageOps
 
-from benchmarks.sana_tiny.pictures import on_white
+from benchmarks.sana_tiny.pictures import EDGE, on_white
 from sanaflow.progress import progress_bar
 from sanaflow.training.checkpoints import Checkpoints
 from sanaflow.training.ema import make_ema, swapped_in, update
@@ -19,7 +19,7 @@ from sanaflow.training.schedules import make_schedule
 from sanaflow.training.state import TrainingState
 from sanaflow.training_settings import TrainingSettings
 
-EDGE, LARGEST = 128, 160
+LARGEST = 160
 SETTINGS = TrainingSettings(
     max_train_steps=5000,
     train_batch_size=16,
@@ -57,19 +57,17 @@ def make_autoencoder() -> AutoencoderDC:
     )
 
 
-def train_autoencoder(pictures: list[Image.Image], folder: Path, *, steps: int | None = None) -> AutoencoderDC:
+def train_autoencoder(pictures: Sequence[Image.Image], folder: Path) -> AutoencoderDC:
     """Train on crops, mirrored and with their colours exchanged; a run that was cut short goes on.
 
     Args:
         pictures: RGBA, of any size.
         folder: Where its checkpoints are.
-        steps: Fewer than the recipe's.
 
     Returns:
         The moving average, with `scaling_factor` such that latents have unit variance.
     """
-    settings = SETTINGS if steps is None else SETTINGS.model_copy(update={"max_train_steps": steps})
-    steps = settings.max_train_steps
+    settings, steps = SETTINGS, SETTINGS.max_train_steps
     torch.manual_seed(settings.seed)
     vae = make_autoencoder().train().to(memory_format=torch.channels_last)
     weights = dict(vae.named_parameters())

@@ -3,16 +3,13 @@
     python -m benchmarks.sana_tiny.bundle
 
 pictures/: 64 of many shapes. fruit-and-vegetables/: the 36 that the bundled model has never seen, which the demo
-teaches it. things/: 64 that it knows, so that it does not forget them over that.
+teaches it. things/: 64 that it knows, so that it does not forget them over that; it is judged by none of them.
 """
-
-from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.sana_tiny.pictures import JUDGED, PRODUCE, fetch_pictures, framed, picked, things
+from benchmarks.sana_tiny.pictures import PRODUCE, PROJECT, fetch_pictures, framed, judged, picked, things
 
-PROJECT = Path(__file__).resolve().parents[2]
 ASSETS = PROJECT / "assets"
 MANY_SHAPES = """
 red apple|banana|avocado|broccoli|carrot|cherries|coconut|grapes|green apple|kiwi fruit|lemon|mango|melon|peach|pear
@@ -21,22 +18,16 @@ doughnut|cookie|birthday cake|ice cream|hot beverage|teapot|rocket|bus|automobil
 guitar|violin|trumpet|drum|books|light bulb|umbrella|key|crown|gem stone|red heart|star|sun|snowman|cactus|sunflower
 rose|deciduous tree|panda|penguin|owl|butterfly|tropical fish
 """
-KEPT = 64
-
-
-def judged(names: list[str]) -> list[str]:
-    """Names that the bundled model was trained on, by which it is judged; none of them is among `things`."""
-    return picked(things(names), JUDGED, "judged")
 
 
 def main() -> None:
-    """Write all three folders; the licence beside the first was written by hand, as the package has none."""
-    found = fetch_pictures(PROJECT / ".sana-tiny" / "package")
+    """Write all three folders; the licences in them were written by hand, as the package has none."""
+    found = fetch_pictures()
     many_shapes = [name for line in MANY_SHAPES.split("\n") for name in line.split("|") if name]
-    others = sorted(set(things(found)) - set(judged(list(found))))
+    others = sorted(set(things(found)) - set(judged(found)))
     _write("pictures", {name: found[name] for name in many_shapes})
     _write("fruit-and-vegetables", {name: _small(found[name]) for name in PRODUCE})
-    _write("things", {name: _small(found[name]) for name in picked(others, KEPT, "things")})
+    _write("things", {name: _small(found[name]) for name in picked(others, 64, "things")})
 
 
 def _small(picture: Image.Image) -> Image.Image:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
+from benchmarks.sana_tiny.judge import retrieval
 from benchmarks.sana_tiny.pictures import PRODUCE, fetch_pictures, framed, on_white
 from sanaflow.evaluation.packaged_clip import PROJECTIONS, build_packaged_clip
 from sanaflow.progress import progress_bar
@@ -39,11 +40,10 @@ Captioned = Sequence[tuple[Image.Image, tuple[str, ...]]]
 def main() -> None:
     """Train, measure, write."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--folder", type=Path, default=PROJECTIONS.parents[2] / ".sana-tiny")
     cli.add_argument("--clip-art", type=Path, default=CLIP_ART)
     arguments = cli.parse_args()
     model, preprocess, tokenizer = build_packaged_clip()
-    emoji = {name: framed(p, "1x1") for name, p in fetch_pictures(arguments.folder / "package").items()}
+    emoji = {name: framed(p, "1x1") for name, p in fetch_pictures().items()}
     groups: dict[str, Captioned] = {
         "emoji": [(p, (n, f"a {n}")) for n, p in emoji.items() if n not in PRODUCE],
         "clip art": list(clip_art(arguments.clip_art)),
@@ -80,9 +80,9 @@ def clip_art(folder: Path) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
             continue
         try:
             picture = Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=224)))).convert("RGBA")
-        except (OSError, ValueError, BaseException) as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a panic of resvg's is no Exception
             continue
         if 0.2 < picture.width / picture.height < 5:
             yield picture, texts
@@ -138,11 +138,7 @@ def _features(
 def _tell(what: str, pictures: torch.Tensor, texts: torch.Tensor, projections: dict[str, torch.Tensor]) -> None:
     seen = F.normalize(pictures[:, 0] @ projections["visual.head.proj.weight"].T, dim=-1)
     said = F.normalize(texts[:, 0] @ projections["text.proj.weight"].T, dim=-1)
-    scores = seen @ said.T
-    rank = (scores > scores.diagonal()[:, None]).sum(dim=1)
-    found = ", ".join(f"R@{k} {(rank < k).float().mean():.2f}" for k in (1, 5, 10))
-    others = (scores.sum() - scores.trace()) / (len(scores) * (len(scores) - 1))
-    print(f"{what}: n={len(scores)}, {found}, matched {scores.diagonal().mean():.3f}, others {others:.3f}", flush=True)
+    print(f"{what}: {retrieval(seen, said)}", flush=True)
 
 
 def _hash(text: str) -> int:

@@ -11,37 +11,28 @@ import torch
 from diffusers import SanaPipeline
 from PIL import Image
 
-from benchmarks.sana_tiny.bundle import judged
-from benchmarks.sana_tiny.pictures import fetch_pictures, framed, on_white
+from benchmarks.sana_tiny.pictures import EDGE, PROJECT, fetch_pictures, framed, judged, on_white
 from sanaflow.config import EvaluationSettings
 from sanaflow.evaluation.clip import load_clip
 from sanaflow.images.contact_sheet import contact_sheet
 
-PROJECT = Path(__file__).resolve().parents[2]
 MODEL = PROJECT / "assets" / "sana-tiny"
 SHEET = PROJECT / "assets" / "readme" / "sana-tiny.png"
-EDGE, STEPS, GUIDANCE = 128, 20, 2.0
+STEPS, GUIDANCE = 20, 2.0
 
 
-def judge(folder: Path) -> None:
+def judge() -> None:
     """Print the table and write the sheet."""
-    found = fetch_pictures(folder / "package")
-    names = judged(list(found))
+    found = fetch_pictures()
+    names = judged(found)
     originals = [on_white(framed(found[name], "1x1")).resize((EDGE, EDGE), Image.Resampling.LANCZOS) for name in names]
     began = time.process_time()
     drawn = draw(MODEL, names)
     seconds = (time.process_time() - began) / len(drawn)
     clip = load_clip(EvaluationSettings(evaluation_model="packaged"))
     texts = clip.embed_prompts(names, batch_size=32)
-    print(f"{'':<12}{'top 1':>8}{'top 5':>8}{'matched':>9}{'others':>9}")
     for what, pictures in (("originals", originals), ("drawn", drawn)):
-        scores = clip.embed_pictures(pictures, batch_size=32) @ texts.T
-        rank = (scores > scores.diagonal()[:, None]).sum(dim=1)
-        others = (scores.sum() - scores.trace()) / (len(names) * (len(names) - 1))
-        print(
-            f"{what:<12}{(rank < 1).float().mean():>8.1%}{(rank < 5).float().mean():>8.1%}"
-            f"{100 * scores.diagonal().mean():>9.2f}{100 * others:>9.2f}"
-        )
+        print(f"{what}: {retrieval(clip.embed_pictures(pictures, batch_size=32), texts)}")
     print(f"{seconds:.2f} CPU seconds a picture of {EDGE} x {EDGE} pixels, {STEPS} steps")
     pairs: list[Image.Image] = []
     labels: list[str] = []
@@ -49,6 +40,15 @@ def judge(folder: Path) -> None:
         pairs += [*originals[i : i + 16], *drawn[i : i + 16]]
         labels += [*names[i : i + 16], *[""] * 16]
     contact_sheet(pairs, labels, columns=16, edge=96).save(SHEET)
+
+
+def retrieval(pictures: torch.Tensor, texts: torch.Tensor) -> str:
+    """How often a picture's own text is among the nearest, and how near; both (pairs, channels) of unit length."""
+    scores = pictures @ texts.T
+    rank = (scores > scores.diagonal()[:, None]).sum(dim=1)
+    found = ", ".join(f"top {k} {(rank < k).float().mean():.1%}" for k in (1, 5, 10))
+    others = (scores.sum() - scores.trace()) / (len(scores) * (len(scores) - 1))
+    return f"of {len(scores)}: {found}; cosine of its own {scores.diagonal().mean():.3f}, of the others {others:.3f}"
 
 
 def draw(model: Path, names: Sequence[str], *, seed: int = 0) -> list[Image.Image]:
@@ -71,4 +71,4 @@ def draw(model: Path, names: Sequence[str], *, seed: int = 0) -> list[Image.Imag
 
 
 if __name__ == "__main__":
-    judge(PROJECT / ".sana-tiny")
+    judge()

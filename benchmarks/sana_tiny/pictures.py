@@ -17,6 +17,11 @@ from PIL import Image
 
 from sanaflow.errors import InputError
 
+PROJECT = Path(__file__).resolve().parents[2]
+WORK = PROJECT / ".sana-tiny"
+"""For everything between the pictures and the bundled model."""
+EDGE = 128
+"""Pixels of a square picture of the model."""
 PACKAGE = "@lobehub/fluent-emoji-3d@1.1.0"
 SHA256 = "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58"
 PRODUCE = (
@@ -27,7 +32,6 @@ PRODUCE = (
     *("beans", "chestnut", "ginger root", "pea pod"),
 )
 """Fruits and vegetables: nothing of the model has ever seen them, so that the demo has something to teach it."""
-HELD_OUT, JUDGED = 64, 64
 SIGNS = {
     *("button", "arrow", "arrows", "symbol", "input", "sign", "square", "circle", "triangle"),
     *("diamond", "question", "exclamation", "mark", "asterisk", "speaker", "phones", "smoking", "littering"),
@@ -39,7 +43,7 @@ SIGNS = {
 """Words of names of signs: written on a tile, or so plain that they say nothing to look at."""
 
 
-def fetch_pictures(folder: Path) -> dict[str, Image.Image]:
+def fetch_pictures(folder: Path = WORK / "package") -> dict[str, Image.Image]:
     """The pictures by lower-case name, RGBA without margins; the package is fetched by npm once.
 
     Raises:
@@ -101,6 +105,11 @@ def things(names: Iterable[str]) -> list[str]:
 def on_white(picture: Image.Image) -> Image.Image:
     """RGB, what is transparent white."""
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def judged(names: Iterable[str]) -> list[str]:
+    """64 names that the transformer learns, by which it is judged."""
+    return picked(things(names), 64, "judged")
 
 
 def picked(names: list[str], count: int, purpose: str) -> list[str]:

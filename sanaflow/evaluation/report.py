@@ -34,9 +34,7 @@ def scores_page(scores: pd.DataFrame, summary: pd.DataFrame, gallery: Gallery, *
         for s in ordered.itertuples()
     )
     totals = "".join(
-        f"<tr><td>{name}</td>"
-        + "".join(f"<td>{'' if pd.isna(value) else f'{value:.2f}'}</td>" for value in row)
-        + "</tr>"
+        f"<tr><td>{name}</td>{''.join(f'<td>{_number(value)}</td>' for value in row)}</tr>"
         for name, row in summary.iterrows()
     )
     caveat = (

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 SCORE_COLUMNS = ["prompt", "seed", "base", "tuned"]
-MODELS = ("base", "tuned", "ema")
+GAINS = {"base": None, "tuned": "gain", "ema": "gain of ema"}
+"""The models, and what their gain over the base is called."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,13 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     `low` and `high` are the 95 % interval of the mean by bootstrap over the rows; not a number for a single row.
     """
     columns: dict[str, pd.Series] = {}
-    for suffix, said in (("", "{}"), ("_margin", "margin, {}")):
-        models = [model for model in MODELS if f"{model}{suffix}" in scores]
-        base = f"base{suffix}"
-        columns |= {said.format(model): scores[f"{model}{suffix}"] for model in models[:2]}
-        for model in models[1:]:
-            if model == "ema":
-                columns[said.format(model)] = scores[f"{model}{suffix}"]
-            gain = "gain" if model == "tuned" else "gain of ema"
-            columns[said.format(gain)] = scores[f"{model}{suffix}"] - scores[base]
+    for suffix, prefix in (("", ""), ("_margin", "margin, ")):
+        for model, gain in GAINS.items():
+            if model + suffix not in scores:
+                continue
+            columns[prefix + model] = scores[model + suffix]
+            if gain:
+                columns[prefix + gain] = scores[model + suffix] - scores["base" + suffix]
     frame = pd.DataFrame(columns)
     summary = frame.agg(["mean", "std", "min", "max"]).T
     intervals = [interval_of_mean(frame[name].to_numpy()) for name in frame]

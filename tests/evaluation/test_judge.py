@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -7,9 +9,9 @@ from PIL import Image
 from sanaflow.config import EvaluationSettings, ValidationSettings
 from sanaflow.errors import InputError
 from sanaflow.evaluation.clip import load_clip
-from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, score_clip
+from sanaflow.evaluation.judge import clip_scores, evaluation_prompts, margins, score_clip
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
-from sanaflow.evaluation.scores import summarise
+from sanaflow.evaluation.scores import interval_of_mean, summarise
 from sanaflow.model.loading import load_transformer
 from sanaflow.model.tunable import load_tuned
 from sanaflow.model.tuned import SanaModel, weights_digest
@@ -81,6 +83,36 @@ def test_base_and_tuned_are_scored_on_the_same_prompts_seeds_and_noise(
     assert summarise(scores.scores).at["gain", "mean"] == pytest.approx(gain.mean())
     assert scores.report.count("data:image/jpeg") == 12
     assert "can't be compared with published ones" in scores.report
+
+
+def test_a_margin_is_the_own_prompts_score_less_the_mean_of_the_others():
+    torch.manual_seed(0)
+    texts, pictures = (torch.nn.functional.normalize(torch.randn(4, 8), dim=1) for _ in range(2))
+    texts[3] = texts[0]  # the same prompt with another seed is none of the others
+    scores = 100 * pictures @ texts.T
+    expected = [
+        scores[0, 0] - scores[0, [1, 2]].mean(),
+        scores[1, 1] - scores[1, [0, 2, 3]].mean(),
+        scores[2, 2] - scores[2, [0, 1, 3]].mean(),
+        scores[3, 3] - scores[3, [1, 2]].mean(),
+    ]
+    assert margins(texts, pictures) == pytest.approx([float(e) for e in expected], abs=1e-4)
+
+
+def test_the_interval_of_a_mean_is_that_of_many_resamplings():
+    values = np.random.default_rng(1).normal(3, 2, 200)
+    low, high = interval_of_mean(values)
+    assert low == pytest.approx(values.mean() - 1.96 * values.std() / 200**0.5, abs=0.05)
+    assert high == pytest.approx(values.mean() + 1.96 * values.std() / 200**0.5, abs=0.05)
+    assert all(map(np.isnan, interval_of_mean(values[:1])))
+
+
+def test_the_summary_has_a_gain_for_every_model_and_for_margins():
+    scores = pd.DataFrame({"base": [1.0, 2.0], "tuned": [3.0, 6.0], "ema": [2.0, 2.0]})
+    scores = scores.assign(**{f"{name}_margin": scores[name] / 2 for name in scores})
+    means = summarise(scores)["mean"].to_dict()
+    expected = {"base": 1.5, "tuned": 4.5, "gain": 3.0, "ema": 2.0, "gain of ema": 0.5}
+    assert means == expected | {f"margin, {name}": value / 2 for name, value in expected.items()}
 
 
 def test_a_damaged_tuned_model_is_never_scored(tuned, small_sana):

@@ -28,7 +28,7 @@ def mistakes(tmp_path):
     return check
 
 
-@pytest.mark.parametrize("path", sorted(PROJECT.glob("configs/*.yaml")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("configs/**/*.yaml")), ids=lambda p: p.name)
 def test_every_configuration_in_the_repository_is_good(path):
     assert check_run_file(str(path)).datasets
 

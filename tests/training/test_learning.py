@@ -10,7 +10,7 @@ from lycoris import create_lycoris_from_weights
 from PIL import Image, ImageChops
 
 from sanaflow.cache.reading import CaptionReader, LatentReader
-from sanaflow.config import EvaluationSettings, ModelSettings, RunSettings, ValidationSettings
+from sanaflow.config import EvaluationSettings, ModelSettings, RunSettings, TrainingSettings, ValidationSettings
 from sanaflow.evaluation.judge import score_clip
 from sanaflow.evaluation.sampling import draw_pictures
 from sanaflow.evaluation.scores import summarise
@@ -21,6 +21,7 @@ from sanaflow.model.tunable import load_tuned
 from sanaflow.training import batches, flow, loss
 from sanaflow.training.__main__ import prepare
 from sanaflow.training.evaluation_loss import EvaluationLoss
+from sanaflow.training.loop import Loop
 from sanaflow.training.run import train_sana
 from tests.environment import PROJECT, SANA_TINY
 from tests.training.runs import CPU
@@ -96,7 +97,7 @@ def learn(bundled, tmp_path):
         return train_sana(
             *caches,
             model=bundled,
-            settings=RunSettings.model_fields["training"].annotation(**BUDGET | settings),
+            settings=TrainingSettings(**BUDGET | settings),
             run_folder=tmp_path / folder,
             models_folder=tmp_path / "models",
             validation=ValidationSettings(num_eval_images=8, eval_timesteps=4),
@@ -282,8 +283,6 @@ def test_a_run_stopped_in_its_middle_learns_the_very_same(make_caches, learn, mo
     caches = make_caches(train=NEW, things=OLD[:4], eval=NEW)
     settings = {"max_train_steps": 6, "use_ema": True, "checkpointing_steps": 2, "mixed_precision": "bf16"}
     straight, _ = learn(caches, "straight", **settings)
-    from sanaflow.training.loop import Loop
-
     step = Loop._step
 
     def stop(self, number):
