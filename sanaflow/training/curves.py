@@ -49,7 +49,7 @@ def draw_evaluations(evaluations: pd.DataFrame) -> Figure:
         for step in sorted({rows["step"].min(), rows["step"].max()}):
             at = rows[rows["step"] == step].set_index("sigma")["loss"]
             by_sigma.plot(at, marker="o", markersize=3, label=f"{dataset}, {weights}, step {step:,}")
-    over_time.set(title="loss on held-out pictures", xlabel="step")
+    over_time.set(title="loss on eval sets", xlabel="step")
     by_sigma.set(title="... by noise level", xlabel="sigma")
     over_time.legend(fontsize="small")
     by_sigma.legend(fontsize="small")
