@@ -98,7 +98,5 @@ def open_index(folder: Path) -> Iterator[Index]:
 
 
 def _connect(file: Path) -> tuple[sqlite3.Connection, Index]:
-    connection = sqlite3.connect(file, timeout=60)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
+    connection = sqlite3.connect(file, timeout=60)  # no WAL: turning to it doesn't wait for another process
     return connection, Index(connection)

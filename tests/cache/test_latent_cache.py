@@ -115,14 +115,12 @@ settings = CacheSettings(vae_batch_size=2)
 cache = latent_cache.make_latent_cache(table, plan, model=model, settings=settings, store=store)
 print("ENCODED", cache.encoded, flush=True)
 """
-    return subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def encoded_by(process) -> int:
-    output, _ = process.communicate(timeout=180)
-    assert process.returncode == 0, output
+    output, problems = process.communicate(timeout=180)
+    assert process.returncode == 0, problems
     return int(output.split("ENCODED ")[1])
 
 

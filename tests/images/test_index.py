@@ -1,13 +1,16 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from sanaflow.datasets import DatasetSettings
 from sanaflow.images import looks
+from sanaflow.images.index import open_index
 from sanaflow.images.scan import scan_datasets
 
 
@@ -33,6 +36,16 @@ def test_an_unchanged_file_is_not_read_again(make_pictures, tmp_path, opened):
     again = look(folder, tmp_path / "index", caption_strategy="textfile")
     assert len(opened) == 2
     assert again.digest() == first.digest()
+
+
+def test_an_index_that_another_process_is_making_is_waited_for(tmp_path):
+    other = sqlite3.connect(tmp_path / "index.sqlite", check_same_thread=False, isolation_level=None)
+    other.execute("create table anything (value)")
+    other.execute("begin")
+    other.execute("select * from anything").fetchall()
+    threading.Timer(0.5, lambda: other.execute("commit")).start()
+    with open_index(tmp_path) as index:
+        assert index.looks("any") == {}
 
 
 def test_a_file_rewritten_with_the_same_size_and_time_is_read_again(make_pictures, tmp_path):
