@@ -89,12 +89,12 @@ def _is_variant(stem: str) -> bool:
     )
 
 
-LEARNED = 640
-"""So many pictures a model of 20 MB keeps well after less than two hours on two cores; of all 994 it keeps a few."""
+LEARNED = 320
+"""So many pictures a model of 20 MB keeps after an hour or so on two cores; of all 994 that fit it keeps few."""
 
 
 def things(names: Iterable[str]) -> list[str]:
-    """What the transformer learns: no fruit or vegetable, no people and hands (all that come in skin tones), no signs."""
+    """What the transformer learns: no fruits or vegetables, no people or hands (all with skin tones), no signs."""
     toned = {data["en"].strip(":").replace("_", " ").lower() for data in emoji.EMOJI_DATA.values()}
     fitting = [
         name
