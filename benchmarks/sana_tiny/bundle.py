@@ -36,6 +36,8 @@ def _small(picture: Image.Image) -> Image.Image:
 
 def _write(folder: str, pictures: dict[str, Image.Image]) -> None:
     (ASSETS / folder).mkdir(exist_ok=True)
+    for old in (ASSETS / folder).glob("*.webp"):
+        old.unlink()
     for name, picture in pictures.items():
         picture.save(ASSETS / folder / f"{name}.webp", quality=90, method=6)
     print(f"{len(pictures)} pictures in {ASSETS / folder}")

@@ -89,7 +89,7 @@ def _is_variant(stem: str) -> bool:
     )
 
 
-LEARNED = 320
+LEARNED = 256
 """So many pictures a model of 20 MB keeps after an hour or so on two cores; of all 994 that fit it keeps few."""
 
 
