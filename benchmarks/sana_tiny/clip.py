@@ -1,10 +1,11 @@
-"""Train the projections of the packaged CLIP, `assets/clip/`: they have never seen a fruit or a vegetable.
+"""Train the projections of the packaged CLIP, `assets/clip/`: they have never seen the pictures that the demo teaches.
 
     python -m benchmarks.sana_tiny.clip        # needs Debian's openclipart-svg and the package resvg-py
 
-Both towers are frozen; their features are computed once, then two matrices are trained on them in a minute. Fruits and
-vegetables are left out of the emoji, and out of the clip art by every word of its captions, so that it can judge what a
-model has learned of them without having been taught by the same pictures.
+Both towers are frozen; their features are computed once, then two matrices are trained on them in a minute. What a
+banana looks like they know from clip art and from Google's emoji, so that they can judge what a model has learned of
+the 36 without having been taught by the same pictures. (Without any fruit or vegetable they are no judge: of the 36
+originals they find 0 to 3 % first, the margin of which is 1.3, 95 % interval -0.5 to 3.1.)
 """
 
 import argparse
@@ -22,13 +23,11 @@ from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
 from benchmarks.sana_tiny.judge import retrieval
-from benchmarks.sana_tiny.pictures import PRODUCE, fetch_pictures, framed, on_white
+from benchmarks.sana_tiny.pictures import ANOTHER_HAND, PACKAGE, PRODUCE, fetch_pictures, framed, on_white
 from sanaflow.evaluation.packaged_clip import PROJECTIONS, build_packaged_clip
 from sanaflow.progress import progress_bar
 
 CLIP_ART = Path("/usr/share/openclipart/svg")
-WORDS = {word for name in PRODUCE for word in name.split()} - {"red", "green", "hot", "ear", "of", "root", "pod"}
-WORDS |= {"fruit", "fruits", "vegetable", "vegetables", "apples", "nut", "berry", "bean", "pea"}
 EPOCHS, BATCH, RATE, DECAY, TEMPERATURE = 60, 1024, 1e-3, 0.2, 0.05
 NOT_WORDS = re.compile(r"part of the flat icon|^(hash|clip ?art|media|image|unsorted|svg|$)|[\d_]{3,}", re.IGNORECASE)
 DC, RDF = "{http://purl.org/dc/elements/1.1/}", "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -43,15 +42,19 @@ def main() -> None:
     cli.add_argument("--clip-art", type=Path, default=CLIP_ART)
     arguments = cli.parse_args()
     model, preprocess, tokenizer = build_packaged_clip()
-    emoji = {name: framed(p, "1x1") for name, p in fetch_pictures().items()}
+    emoji, other_emoji = (
+        {name: framed(picture, "1x1") for name, picture in fetch_pictures(package).items()}
+        for package in (PACKAGE, ANOTHER_HAND)
+    )
     groups: dict[str, Captioned] = {
         "emoji": [(p, (n, f"a {n}")) for n, p in emoji.items() if n not in PRODUCE],
         "clip art": list(clip_art(arguments.clip_art)),
+        "other emoji": [(p, (n, f"a {n}")) for n, p in other_emoji.items()],
         "produce": [(emoji[name], (name,)) for name in PRODUCE],
     }
     features = {name: _features(model, preprocess, tokenizer, group, name) for name, group in groups.items()}
     held_out = {name: torch.tensor([_hash(texts[0]) % 20 == 0 for _, texts in group]) for name, group in groups.items()}
-    learned = [tuple(part[~held_out[name]] for part in features[name]) for name in ("emoji", "clip art")]
+    learned = [tuple(part[~held_out[name]] for part in features[name]) for name in list(groups)[:-1]]
     pictures, texts = (torch.cat(parts) for parts in zip(*learned, strict=True))
     projections = train(pictures, texts)
     for name, (pictures, texts) in features.items():
@@ -62,7 +65,7 @@ def main() -> None:
 
 
 def clip_art(folder: Path) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
-    """Public-domain pictures with a title and keywords, none with a word of a fruit or vegetable in them."""
+    """Public-domain pictures with a title and keywords."""
     import resvg_py
 
     for path in progress_bar(sorted(folder.rglob("*.svg")), desc="clip art", unit="file"):
@@ -75,8 +78,7 @@ def clip_art(folder: Path) -> Iterator[tuple[Image.Image, tuple[str, str]]]:
         keywords = [word for word in keywords if not NOT_WORDS.search(word)]
         title = " ".join(keywords[:2]) if NOT_WORDS.search(title) else title
         texts = (title, " ".join(keywords[:3]) or title)
-        words = set(re.findall(r"[a-z]+", " ".join([title, *keywords, path.stem, path.parent.name]).lower()))
-        if not title or words & WORDS:
+        if not title:
             continue
         try:
             picture = Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=224)))).convert("RGBA")

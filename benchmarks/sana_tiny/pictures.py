@@ -23,7 +23,12 @@ WORK = PROJECT / ".sana-tiny"
 EDGE = 128
 """Pixels of a square picture of the model."""
 PACKAGE = "@lobehub/fluent-emoji-3d@1.1.0"
-SHA256 = "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58"
+ANOTHER_HAND = "emoji-datasource-google@16.0.0"
+"""Google's Noto emoji (Apache-2.0), for a judge that is to know things by name without having seen these pictures."""
+SHA256 = {
+    PACKAGE: "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    ANOTHER_HAND: "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+}
 PRODUCE = (
     *("grapes", "melon", "watermelon", "tangerine", "lemon", "banana", "pineapple", "mango"),
     *("red apple", "green apple", "pear", "peach", "cherries", "strawberry", "blueberries", "kiwi fruit"),
@@ -43,38 +48,39 @@ SIGNS = {
 """Words of names of signs: written on a tile, or so plain that they say nothing to look at."""
 
 
-def fetch_pictures(folder: Path = WORK / "package") -> dict[str, Image.Image]:
-    """The pictures by lower-case name, RGBA without margins; the package is fetched by npm once.
+def fetch_pictures(package: str = PACKAGE, folder: Path = WORK / "package") -> dict[str, Image.Image]:
+    """A package's pictures by lower-case name, RGBA without margins; it is fetched by npm once.
 
     Raises:
         InputError: npm isn't there or can't fetch it, or it isn't the one that was tested.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob("*.tgz")):
+    place = folder / package.strip("@").replace("/", "-")
+    place.mkdir(parents=True, exist_ok=True)
+    if not list(place.glob("*.tgz")):
         try:
-            subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["npm", "pack", "--silent", package], cwd=place, check=True, stdout=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise InputError(f"npm can't fetch {PACKAGE} ({error}): install npm, or look at the network") from None
-    [archive] = folder.glob("*.tgz")
+            raise InputError(f"npm can't fetch {package} ({error}): install npm, or look at the network") from None
+    [archive] = place.glob("*.tgz")
     content = archive.read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise InputError(f"'{archive}' isn't the {PACKAGE} that was tested: delete it and run this again")
-    with tarfile.open(fileobj=BytesIO(content)) as package:
-        return dict(_named(package))
+    if hashlib.sha256(content).hexdigest() != SHA256[package]:
+        raise InputError(f"'{archive}' isn't the {package} that was tested: delete it and run this again")
+    with tarfile.open(fileobj=BytesIO(content)) as files:
+        return dict(_named(files))
 
 
-def _named(package: tarfile.TarFile) -> Iterator[tuple[str, Image.Image]]:
+def _named(files: tarfile.TarFile) -> Iterator[tuple[str, Image.Image]]:
     names = {}
     for character, data in emoji.EMOJI_DATA.items():
         names["-".join(f"{ord(c):x}" for c in character)] = data["en"].strip(":").replace("_", " ").lower()
     seen = set()
-    for member in sorted(package.getmembers(), key=lambda m: m.name):
+    for member in sorted(files.getmembers(), key=lambda m: m.name):
         stem = Path(member.name).stem
         name = names.get(stem) or names.get(f"{stem}-fe0f") or names.get(stem.replace("-fe0f", ""))
-        if not member.name.endswith(".webp") or name is None or name in seen or _is_variant(stem):
+        if not member.name.endswith((".webp", ".png")) or name is None or name in seen or _is_variant(stem):
             continue
         seen.add(name)
-        picture = Image.open(BytesIO(package.extractfile(member).read())).convert("RGBA")  # type: ignore[union-attr]
+        picture = Image.open(BytesIO(files.extractfile(member).read())).convert("RGBA")  # type: ignore[union-attr]
         yield name, picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
 
 
