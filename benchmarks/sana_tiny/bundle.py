@@ -3,7 +3,7 @@
     python -m benchmarks.sana_tiny.bundle
 
 pictures/: 64 of many shapes. fruit-and-vegetables/: the 36 that the bundled model has never seen, which the demo
-teaches it. things/: 64 that it knows, so that it does not forget them over that; it is judged by none of them.
+teaches it. things/: 128 that it knows, so that it does not forget them over that; it is judged by none of them.
 """
 
 from PIL import Image
@@ -27,7 +27,7 @@ def main() -> None:
     others = sorted(set(things(found)) - set(judged(found)))
     _write("pictures", {name: found[name] for name in many_shapes})
     _write("fruit-and-vegetables", {name: _small(found[name]) for name in PRODUCE})
-    _write("things", {name: _small(found[name]) for name in picked(others, 64, "things")})
+    _write("things", {name: _small(found[name]) for name in picked(others, 128, "things")})
 
 
 def _small(picture: Image.Image) -> Image.Image:

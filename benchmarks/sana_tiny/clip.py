@@ -54,7 +54,7 @@ def main() -> None:
     }
     features = {name: _features(model, preprocess, tokenizer, group, name) for name, group in groups.items()}
     held_out = {name: torch.tensor([_hash(texts[0]) % 20 == 0 for _, texts in group]) for name, group in groups.items()}
-    learned = [tuple(part[~held_out[name]] for part in features[name]) for name in list(groups)[:-1]]
+    learned = [tuple(part[~held_out[name]] for part in features[name]) for name in groups if name != "produce"]
     pictures, texts = (torch.cat(parts) for parts in zip(*learned, strict=True))
     projections = train(pictures, texts)
     for name, (pictures, texts) in features.items():

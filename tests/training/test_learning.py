@@ -27,7 +27,7 @@ from tests.environment import PROJECT, SANA_TINY
 from tests.training.runs import CPU
 
 NEW = ("red apple", "banana", "strawberry", "carrot", "eggplant", "broccoli", "watermelon", "lemon")
-OLD = ("rocket", "panda", "guitar", "umbrella", "penguin", "bus", "crown", "star")
+OLD = ("rocket", "guitar", "bus", "penguin", "axe", "mushroom", "bomb", "red heart")
 BUDGET = {
     **{"model_type": "lora", "max_train_steps": 60, "train_batch_size": 8, "learning_rate": 5e-3},
     **{"mixed_precision": "no", "caption_dropout_probability": 0.5, "flow_schedule_shift": 2.0},
