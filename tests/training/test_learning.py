@@ -26,10 +26,13 @@ from sanaflow.training.run import train_sana
 from tests.environment import PROJECT, SANA_TINY
 from tests.training.runs import CPU
 
-NEW = ("red apple", "banana", "strawberry", "carrot", "eggplant", "broccoli", "watermelon", "lemon")
-OLD = ("rocket", "guitar", "bus", "penguin", "axe", "mushroom", "bomb", "red heart")
+NEW = ("avocado", "melon", "peanuts", "blueberries", "bell pepper", "tangerine", "onion", "green apple")
+"""Those of the demo's pictures that the bundled model is the farthest from, by CLIP."""
+OLD = ("rocket", "guitar", "bus", "penguin", "pizza", "mushroom", "cookie", "red heart")
+"""What it knows."""
 BUDGET = {
     **{"model_type": "lora", "max_train_steps": 60, "train_batch_size": 8, "learning_rate": 5e-3},
+    "lycoris_config": {"algo": "lokr", "factor": 4, "linear_dim": 10_000, "full_matrix": True},
     **{"mixed_precision": "no", "caption_dropout_probability": 0.5, "flow_schedule_shift": 2.0},
     **{"checkpointing_steps": 1000},
 }
@@ -158,12 +161,12 @@ def an_adapter_that_is_ignored(patch):
 
 
 MUTATIONS = {
-    loss_of_the_wrong_sign: "loss",
-    far_less_noise_than_the_shift_says: "loss",
-    a_noise_level_told_without_its_shift: "loss",
+    loss_of_the_wrong_sign: "loss where it fell least",
+    far_less_noise_than_the_shift_says: "loss where it fell least",
+    a_noise_level_told_without_its_shift: "loss where it fell least",
     captions_of_the_next_picture: "CLIP margin",
     no_caption_is_dropped: "loss without words, to that with them",
-    an_adapter_that_is_ignored: "loss",
+    an_adapter_that_is_ignored: "loss where it fell least",
 }
 
 
@@ -185,12 +188,12 @@ def shortfalls(make_caches, learn, bundled):
         with_words = losses(after, caches) / losses(before, caches)
         without = losses(after, caches, words=False) / losses(before, caches, words=False)
         found = {
-            "loss": with_words.mean(),
+            "loss where it fell least": with_words.max(),
             "loss without words, to that with them": without.mean() / with_words.mean(),
             "CLIP margin": summarise(scores.scores).at["margin, gain", "low"],
         }
         print({name: round(float(value), 3) for name, value in found.items()})
-        most = {"loss": 0.53, "loss without words, to that with them": 1.55}
+        most = {"loss where it fell least": 0.155, "loss without words, to that with them": 7.5}
         short = {name: float(found[name]) - limit for name, limit in most.items()}
         return short | {"CLIP margin": -float(found["CLIP margin"])}
 
@@ -227,14 +230,16 @@ def predictions(model, caches) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_only_what_the_mask_shows_is_learned(make_caches, learn, bundled):
-    caches = make_caches(masked=True, train=NEW[:2], eval=NEW[:2])
-    tuned, _ = learn(caches, train_batch_size=2)
-    before, target = predictions(load_transformer(bundled), caches)
-    after, _ = predictions(load_tuned(tuned, bundled), caches)
-    better = (before - target).square() - (after - target).square()
-    shown, hidden = better[..., :4].mean(), better[..., 4:].mean()
-    assert shown > 0.2 * (before - target)[..., :4].square().mean()
-    assert hidden < 0.25 * shown
+    better = {}
+    for masked in (False, True):
+        caches = make_caches(masked=masked, train=NEW[:2], eval=NEW[:2])
+        tuned, _ = learn(caches, f"masked-{masked}", train_batch_size=2)
+        before, target = predictions(load_transformer(bundled), caches)
+        after, _ = predictions(load_tuned(tuned, bundled), caches)
+        gain = (before - target).square() - (after - target).square()
+        better[masked] = {"shown": gain[..., :4].mean(), "hidden": gain[..., 4:].mean()}
+    assert better[True]["shown"] > 0.8 * better[False]["shown"] > 0
+    assert better[True]["hidden"] < 0.5 * better[False]["hidden"]
 
 
 def test_a_regularisation_set_keeps_what_is_not_in_it_either(make_caches, learn, bundled):
