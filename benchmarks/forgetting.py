@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
     "LoKr, regularised": ({}, True),
 }
 """What differs from the demo, and whether its regularisation set is used."""
+OF_ADAPTERS = ("lora_type", "lycoris_config")
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
         if not regularised:
             parameters["datasets"] = [d for d in parameters["datasets"] if not d.get("is_regularisation_data")]
         if changes.get("model_type") == "full":
-            parameters["training"].pop("lora_type", None)
+            parameters["training"] = {k: v for k, v in parameters["training"].items() if k not in OF_ADAPTERS}
         with tempfile.TemporaryDirectory() as folder:
             rows[variant] = measure(parse_run_settings(parameters, source=DEMO), names, Path(folder))
         print(pd.DataFrame(rows).T.to_string(), flush=True)
