@@ -56,6 +56,11 @@ def load_tunable(model: ModelReference, settings: TrainingSettings, device: torc
         transformer.to(DTYPES[settings.base_model_default_dtype])
     else:
         transformer = load_transformer(model, DTYPES[settings.base_model_default_dtype])
+    return tunable_of(transformer, settings, device)
+
+
+def tunable_of(transformer: SanaTransformer2DModel, settings: TrainingSettings, device: torch.device) -> Tunable:
+    """A transformer at hand with what is trained of it, as `load_tunable` gives it."""
     if settings.model_type == "full":
         transformer.requires_grad_(True)
         return Tunable(transformer, save=lambda folder, weights: save_full(transformer, folder, weights))
