@@ -54,7 +54,7 @@ def main() -> None:
 def measure(run: RunSettings, old_names: list[str], folder: Path) -> dict[str, str]:
     """Train, and score new and old names."""
     model = resolve_model(run.model)
-    new_names = run.evaluation.evaluation_prompts or ()
+    new_names = run.evaluation.listed_prompts()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         latents, captions = prepare(_to_be_encoded(run, [*new_names, *old_names]), model, folder)
         began = time.process_time(), time.perf_counter()
@@ -71,10 +71,11 @@ def measure(run: RunSettings, old_names: list[str], folder: Path) -> dict[str, s
         new, old = (
             summarise(
                 score_clip(
+                    latents,
                     captions,
                     model=model,
                     tuned=tuned,
-                    settings=run.evaluation.model_copy(update={"evaluation_prompts": tuple(names)}),
+                    settings=run.evaluation.model_copy(update={"evaluation_prompts": {"names": tuple(names)}}),
                     validation=run.validation,
                 )[0].scores
             )

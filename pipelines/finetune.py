@@ -1,8 +1,10 @@
-"""Pictures to a scored and published model: the main job.
+"""Pictures to a scored, judged and published model: the main job.
 
 zenml pipeline run pipelines.finetune.finetune -c configs/demo.yaml
 python -m pipelines.finetune -c configs/demo.yaml
 """
+
+from zenml import Model
 
 from pipelines.prepare import encode
 from pipelines.strict import main, strict_pipeline
@@ -10,18 +12,22 @@ from sanaflow.config import (
     CacheSettings,
     EvaluationSettings,
     ModelSettings,
+    PromotionSettings,
     PublishingSettings,
     QualitySettings,
     TrainingSettings,
     ValidationSettings,
 )
 from sanaflow.datasets import DatasetSettings
+from steps.decide_promotion import decide_promotion
+from steps.find_champion import find_champion
+from steps.measure_eval_loss import measure_eval_loss
 from steps.push_to_hub import push_to_hub
 from steps.score_clip import score_clip
 from steps.train_sana import train_sana
 
 
-@strict_pipeline
+@strict_pipeline(model=Model(name="sana"))
 def finetune(
     model: ModelSettings,
     datasets: tuple[DatasetSettings, ...],
@@ -30,12 +36,16 @@ def finetune(
     training: TrainingSettings = TrainingSettings(),
     validation: ValidationSettings = ValidationSettings(),
     evaluation: EvaluationSettings = EvaluationSettings(),
+    promotion: PromotionSettings = PromotionSettings(),
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
-    """Encode, train, score against the base model, publish."""
+    """Encode, train, score against the base model and the champion, decide, publish."""
     base, latents, captions = encode(model, datasets, quality, caches, training, validation, evaluation)
     tuned, _, _ = train_sana(latents, captions, base, training, validation)
-    scores, gallery = score_clip(captions, base, tuned, evaluation, validation)
+    champion = find_champion(tuned, promotion)
+    scores, gallery = score_clip(latents, captions, base, tuned, champion, evaluation, validation)
+    losses = measure_eval_loss(latents, captions, base, tuned, champion, validation, batch=training.train_batch_size)
+    decide_promotion(scores, losses, champion, promotion)
     push_to_hub(tuned, base, scores, gallery, publishing)
 
 

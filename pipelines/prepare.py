@@ -11,6 +11,7 @@ from sanaflow.config import (
     CacheSettings,
     EvaluationSettings,
     ModelSettings,
+    PromotionSettings,
     PublishingSettings,
     QualitySettings,
     TrainingSettings,
@@ -28,7 +29,7 @@ from steps.merge_latents import merge_latents
 from steps.resolve_model import resolve_model
 
 
-@strict_pipeline
+@strict_pipeline()
 def prepare(
     model: ModelSettings,
     datasets: tuple[DatasetSettings, ...],
@@ -37,6 +38,7 @@ def prepare(
     training: TrainingSettings = TrainingSettings(),
     validation: ValidationSettings = ValidationSettings(),
     evaluation: EvaluationSettings = EvaluationSettings(),
+    promotion: PromotionSettings = PromotionSettings(),
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
     """Encode pictures, captions and prompts. Takes the YAML of `finetune`, whose other sections wait there."""
@@ -66,7 +68,7 @@ def encode(
     work = look_up_latents(table, plan, base, caches)
     workers = range(caches.encode_workers)
     latents = merge_latents(work, [encode_latents(work, table, base, caches, worker) for worker in workers])
-    prompts = [*validation.prompts().values(), *(evaluation.evaluation_prompts or ())]
+    prompts = [*validation.prompts().values(), *evaluation.listed_prompts()]
     texts = look_up_captions(table, base, caches, prompts, [validation.validation_negative_prompt])
     captions = merge_captions(texts, [encode_captions(texts, base, caches, worker) for worker in workers])
     return base, latents, captions

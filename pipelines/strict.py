@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from zenml import Model
 from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
@@ -31,13 +32,21 @@ class StrictPipeline(Pipeline):
         return super().with_options(**options)
 
 
-def strict_pipeline(function: Callable[..., Any]) -> StrictPipeline:
-    """Make a pipeline of a function, as ZenML's `@pipeline` does."""
-    pipeline = StrictPipeline(
-        name=function.__name__, entrypoint=function, execution_mode=ExecutionMode.FAIL_FAST, enable_cache=True
-    )
-    pipeline.__doc__ = function.__doc__
-    return pipeline
+def strict_pipeline(*, model: Model | None = None) -> Callable[[Callable[..., Any]], StrictPipeline]:
+    """Make a pipeline of a function, as ZenML's `@pipeline` does; each run is a version of `model`, if there is one."""
+
+    def make(function: Callable[..., Any]) -> StrictPipeline:
+        pipeline = StrictPipeline(
+            name=function.__name__,
+            entrypoint=function,
+            execution_mode=ExecutionMode.FAIL_FAST,
+            enable_cache=True,
+            model=model,
+        )
+        pipeline.__doc__ = function.__doc__
+        return pipeline
+
+    return make
 
 
 def main(module: str, name: str) -> None:

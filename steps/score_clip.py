@@ -1,4 +1,4 @@
-"""Base and tuned model side by side."""
+"""Base, tuned model and champion side by side."""
 
 from typing import Annotated
 
@@ -6,10 +6,11 @@ from zenml import step
 
 from materializers.clip_scores import ClipScoresMaterializer
 from materializers.gallery import GalleryMaterializer
-from sanaflow.cache.index import CaptionCache
+from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import EvaluationSettings, ValidationSettings
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.evaluation.scores import ClipScores
+from sanaflow.model.champion import Champion
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from steps.code_dependencies import code_of
@@ -20,14 +21,24 @@ from steps.code_dependencies import code_of
     output_materializers={"clip_scores": ClipScoresMaterializer, "clip_gallery": GalleryMaterializer},
 )
 def score_clip(
+    latents: LatentCache,
     captions: CaptionCache,
     model: ModelReference,
     tuned: SanaModel,
+    champion: Champion,
     evaluation: EvaluationSettings,
     validation: ValidationSettings,
 ) -> tuple[Annotated[ClipScores, "clip_scores"], Annotated[Gallery, "clip_gallery"]]:
-    """Draw the same prompts, seeds and noise with the base and the tuned model, and score the pictures with CLIP."""
+    """Draw the same prompts, sizes, seeds and noise with each model, and score the pictures with CLIP."""
     from sanaflow.evaluation.judge import score_clip as score
 
-    scores, gallery = score(captions, model=model, tuned=tuned, settings=evaluation, validation=validation)
+    scores, gallery = score(
+        latents,
+        captions,
+        model=model,
+        tuned=tuned,
+        champion=champion.tuned,
+        settings=evaluation,
+        validation=validation,
+    )
     return scores, gallery  # ZenML counts a step's outputs by its return statement

@@ -172,3 +172,60 @@ def talkative_sana(copy_of_small_sana: Path):
     torch.nn.init.ones_(transformer.caption_norm.weight)
     transformer.save_pretrained(copy_of_small_sana / "transformer")
     return resolve_model(settings)
+
+
+@pytest.fixture
+def tuned(small_sana, tmp_path):
+    """All weights tuned: the model of random weights, its last layer drawn anew."""
+    import torch
+
+    from sanaflow.model.loading import load_transformer
+    from sanaflow.model.tuned import SanaModel, weights_digest
+
+    torch.manual_seed(0)
+    transformer = load_transformer(small_sana)
+    torch.nn.init.normal_(transformer.proj_out.weight, std=0.2)
+    transformer.register_to_config(_name_or_path=None)
+    transformer.save_pretrained(tmp_path / "tuned")
+    folder = (tmp_path / "tuned").rename(tmp_path / weights_digest(tmp_path / "tuned"))
+    data = {"latents": "0" * 64, "captions": "1" * 64}
+    return SanaModel(folder, 5, small_sana.name, small_sana.digest(), data, {"seed": 0})
+
+
+@pytest.fixture
+def encode_sets(small_sana, tmp_path) -> Callable:
+    """Scan, plan and encode several sets: `encode_sets({"train": {"a.png": (64, 64)}, "eval": ...}, eval={...})`."""
+    from sanaflow.buckets.plan import plan_crops
+    from sanaflow.cache.caption_cache import make_caption_cache
+    from sanaflow.cache.folder import FolderStore
+    from sanaflow.cache.latent_cache import make_latent_cache
+    from sanaflow.datasets import DatasetSettings
+    from sanaflow.images.scan import scan_datasets
+
+    def encode(pictures: dict[str, dict], **more):
+        sets = []
+        for number, name in enumerate([*pictures, *(more.keys() - pictures.keys())]):
+            if name in pictures:
+                write_pictures(tmp_path / name, pictures[name], seed=number)
+            kind = {"dataset_type": "eval"} if name == "eval" else {}
+            sets.append(
+                DatasetSettings(
+                    id=name, instance_data_dir=str(tmp_path / name), resolution=64, **kind, **more.get(name, {})
+                )
+            )
+        table = scan_datasets(sets, folder=tmp_path / "index")
+        plan = plan_crops(table.pictures, sets, alignment=8)
+        latents = make_latent_cache(
+            table, plan, model=small_sana, settings=fp32(), store=FolderStore(tmp_path / "latents")
+        )
+        captions = make_caption_cache(
+            table,
+            prompts=(),
+            negative_prompts=(),
+            model=small_sana,
+            settings=fp32(),
+            store=FolderStore(tmp_path / "captions"),
+        )
+        return latents, captions
+
+    return encode

@@ -13,10 +13,10 @@ MAY_USE = {
     "model": set(),
     "cache": {"images", "buckets", "model"},
     "training": {"model", "cache"},
-    "evaluation": {"images", "model", "cache"},
+    "evaluation": {"images", "model", "cache", "training"},
     "publishing": {"model", "evaluation"},
 }
-SHARED = {"config", "datasets", "digests", "errors", "hub", "paths", "progress", "section"}
+SHARED = {"config", "datasets", "digests", "errors", "hub", "paths", "progress", "prompts", "section"}
 SHARED |= {"training_settings", "validation_settings"}
 
 

@@ -28,6 +28,8 @@ class Clip:
     @torch.inference_mode()
     def embed_pictures(self, pictures: Sequence[Image.Image], *, batch_size: int) -> torch.Tensor:
         """Unit vectors (pictures, channels), fp32 on the CPU."""
+        if not pictures:
+            return torch.empty(0, 1)
         pixels = [self.preprocess(picture.convert("RGB")) for picture in pictures]
         batches = [torch.stack(pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
         return torch.cat([self.model.encode_image(b.to(self.device), normalize=True).float().cpu() for b in batches])

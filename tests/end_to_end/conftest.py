@@ -46,6 +46,7 @@ def write_run(tmp_path: Path, pictures: Path) -> Callable[..., Path]:
                 "validation_num_inference_steps": 2,
             },
             "evaluation": {"evaluation_model": "packaged", "evaluation_num_inference_steps": 2},
+            "promotion": {},
             "publishing": {"release_dir": str(tmp_path / "release")},
         }
         for name, section in sections.items():

@@ -16,10 +16,11 @@ from pipelines.finetune import finetune
 from pipelines.prepare import prepare
 from tests.environment import PROJECT
 
-ALWAYS = {"resolve_model", "download_dataset", "push_to_hub"}
+ALWAYS = {"resolve_model", "download_dataset", "find_champion", "decide_promotion", "push_to_hub"}
 LATENTS = {"look_up_latents", "encode_latents", "merge_latents"}
 CAPTIONS = {"look_up_captions", "encode_captions", "merge_captions"}
-CACHEABLE = {"assign_buckets", *LATENTS, *CAPTIONS, "train_sana", "score_clip"}
+JUDGED = {"score_clip", "measure_eval_loss"}
+CACHEABLE = {"assign_buckets", *LATENTS, *CAPTIONS, "train_sana", *JUDGED}
 
 
 def run(path, pipeline=finetune):
@@ -47,6 +48,7 @@ def test_the_whole_chain_makes_every_artifact_and_a_release_that_draws(write_run
     assert made == {
         *("base_model", "image_table", "bucket_plan", "latent_cache", "caption_cache", "tuned_model"),
         *("training_log", "validation_gallery", "clip_scores", "clip_gallery", "hub_release"),
+        *("champion", "held_out_loss", "promotion_decision"),
         *("latent_work", "encoded_latents", "caption_work", "encoded_captions"),
     }
     for step in finished.steps.values():
@@ -81,7 +83,11 @@ def test_only_what_a_change_touches_is_made_again(write_run, pictures):
     )
     moved.rename(pictures)
 
-    assert ran(run(write_run(training={"learning_rate": 2.0e-3}))) == ALWAYS | {"train_sana", "score_clip"}
+    assert ran(run(write_run(training={"learning_rate": 2.0e-3}))) == ALWAYS | {
+        "train_sana",
+        "score_clip",
+        "measure_eval_loss",
+    }
     assert ran(run(write_run(evaluation={"evaluation_prompts": ["a pear"]}))) == ALWAYS | CAPTIONS | {"score_clip"}, (
         "another evaluation prompt is encoded and scored, and nothing is trained"
     )
@@ -100,7 +106,7 @@ def test_prepare_ends_at_the_caches_and_finetune_goes_on_from_them(write_run):
     path = write_run(training={"seed": 4})
     prepared = run(path, prepare)
     assert set(prepared.steps) == {"resolve_model", "download_dataset", "assign_buckets", *LATENTS, *CAPTIONS}
-    assert ran(run(path)) & CACHEABLE == {"train_sana", "score_clip"}
+    assert ran(run(path)) & CACHEABLE == {"train_sana", "score_clip", "measure_eval_loss"}
 
 
 @pytest.fixture

@@ -20,16 +20,18 @@ from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.tunable import load_tunable
 from sanaflow.model.tuned import SanaModel, weights_digest
 from sanaflow.publishing.release import publish
-from tests.evaluation.test_judge import tuned  # noqa: F401
 
 SCORES = ClipScores(
-    pd.DataFrame({"prompt": ["a", "b"], "seed": [0, 0], "base": [10.0, 20.0], "tuned": [12.0, 26.0]}), "packaged", ""
+    pd.DataFrame({"prompt": ["a", "b"], "seed": [0, 0], "base": [10.0, 20.0], "tuned": [12.0, 26.0]}),
+    pd.DataFrame(),
+    "packaged",
+    "",
 )
 GALLERY = gallery_of([(label, p, 0, Image.new("RGB", (64, 64))) for label in ("base", "tuned") for p in "ab"])
 
 
 @pytest.fixture
-def release(tuned, small_sana, tmp_path):  # noqa: F811
+def release(tuned, small_sana, tmp_path):
     def make(**settings):
         return publish(
             tuned,
@@ -48,7 +50,7 @@ def token(monkeypatch, hub):
     monkeypatch.setenv("HF_TOKEN", hub.token)
 
 
-def test_the_folder_is_a_pipeline_that_draws_with_the_tuned_weights(release, tuned, small_sana):  # noqa: F811
+def test_the_folder_is_a_pipeline_that_draws_with_the_tuned_weights(release, tuned, small_sana):
     made = release()
     pipeline = SanaPipeline.from_pretrained(made.folder)
     options = {"height": 64, "width": 64, "num_inference_steps": 2, "use_resolution_binning": False}
@@ -59,7 +61,7 @@ def test_the_folder_is_a_pipeline_that_draws_with_the_tuned_weights(release, tun
     assert not np.array_equal(np.asarray(drawn), np.asarray(other))
 
 
-def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):  # noqa: F811
+def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):
     card = (release(license="apache-2.0").folder / "README.md").read_text()
     assert "| gain | 4.00 | 2.00 | 6.00 | 2.83 | 2.00 | 6.00 |" in card
     assert 'license: "apache-2.0"' in card
@@ -67,7 +69,7 @@ def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):  # 
     assert "can't be compared with published ones" in card
 
 
-def test_no_path_of_this_machine_is_published(release, tuned, small_sana):  # noqa: F811
+def test_no_path_of_this_machine_is_published(release, tuned, small_sana):
     made = release()
     for path in made.files:
         content = (made.folder / path).read_bytes()

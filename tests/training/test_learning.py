@@ -179,7 +179,7 @@ def shortfalls(make_caches, learn, bundled):
         tuned, _ = learn(caches)
         before, after = load_transformer(bundled).eval(), load_tuned(tuned, bundled)
         scores, _ = score_clip(
-            caches[1],
+            *caches,
             model=bundled,
             tuned=tuned,
             settings=EvaluationSettings(evaluation_model="packaged", evaluation_prompts=NEW, **DRAWN),

@@ -1,0 +1,25 @@
+"""The model version that is in the stage now."""
+
+from typing import Annotated
+
+from zenml import get_step_context, step
+from zenml.client import Client
+
+from materializers.champion import ChampionMaterializer
+from sanaflow.config import PromotionSettings
+from sanaflow.model.champion import Champion, as_champion
+from sanaflow.model.tuned import SanaModel
+
+
+@step(enable_cache=False, output_materializers=ChampionMaterializer)
+def find_champion(tuned: SanaModel, promotion: PromotionSettings) -> Annotated[Champion, "champion"]:
+    """Look which model the tuned one would take the place of. Runs every time: it is a look at the world."""
+    name = get_step_context().model.name
+    try:
+        found = Client().get_model_version(name, promotion.promote_to)
+    except KeyError:
+        return Champion()
+    version, artifact = str(found.name), found.get_artifact("tuned_model")
+    if artifact is None:
+        return Champion(version, keeps_its_place=f"version {version} has no artifact 'tuned_model'")
+    return as_champion(version, artifact.load(), tuned)
