@@ -19,6 +19,7 @@ from sanaflow.config import (
     ValidationSettings,
 )
 from sanaflow.datasets import DatasetSettings
+from steps.check_hub_access import check_hub_access
 from steps.decide_promotion import decide_promotion
 from steps.find_champion import find_champion
 from steps.measure_eval_loss import measure_eval_loss
@@ -40,6 +41,7 @@ def finetune(
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
     """Encode, train, score against the base model and the champion, decide, publish."""
+    check_hub_access(publishing)
     base, latents, captions = encode(model, datasets, quality, caches, training, validation, evaluation)
     tuned, _, _ = train_sana(latents, captions, base, training, validation)
     champion = find_champion(tuned, promotion)

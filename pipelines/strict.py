@@ -1,6 +1,7 @@
 """ZenML pipelines that check their YAML first, and stop at the first step that fails."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from pipelines.run_file import check_run_file
-from sanaflow.config import read_yaml
+from sanaflow.config import RunSettings, read_yaml
+from sanaflow.errors import InputError
 
 
 class StrictPipeline(Pipeline):
@@ -24,12 +26,22 @@ class StrictPipeline(Pipeline):
             InputError: The YAML has mistakes.
         """
         if path := options.get("config_path"):
-            others = range(2, check_run_file(path).caches.encode_workers + 1)
+            run = check_run_file(path)
+            self._check_sections(run, path)
+            others = range(2, run.caches.encode_workers + 1)
             said = read_yaml(path).get("steps") or {}
             fanned_out = said.keys() & {"encode_latents", "encode_captions"}
             same = {f"{name}_{number}": said[name] for name in fanned_out for number in others}  # ZenML's own numbers
             options["steps"] = same | dict(options.get("steps") or {})
         return super().with_options(**options)
+
+    def _check_sections(self, run: RunSettings, path: str) -> None:
+        """See that the pipeline takes what the YAML has, and has what it needs; ZenML says neither in one line."""
+        takes = inspect.signature(self.entrypoint).parameters
+        if run.candidate and "candidate" not in takes:
+            raise InputError(f"{path}: 'parameters.candidate' is for pipelines.evaluate: remove it, or run that")
+        if not run.candidate and "candidate" in takes:
+            raise InputError(f"{path}: 'parameters.candidate' is missing: add it, with the 'name' of what to score")
 
 
 def strict_pipeline(*, model: Model | None = None) -> Callable[[Callable[..., Any]], StrictPipeline]:

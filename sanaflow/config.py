@@ -135,6 +135,16 @@ class PromotionSettings(Section):
     """How like its nearest training picture a drawn one may be at most, as CLIP's cosine."""
 
 
+class CandidateSettings(Section):
+    """The model that `pipelines.evaluate` scores beside the base."""
+
+    name: str
+    """A model version, 'sana@3' or 'sana@production', a folder, or a hub id: a pipeline, a transformer, or an adapter
+    on the base, standard or LyCORIS'."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+
 class PublishingSettings(Section):
     """Where the release goes. The hub token comes from HF_TOKEN or `hf auth login`, never from here."""
 
@@ -159,6 +169,8 @@ class RunSettings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     promotion: PromotionSettings = PromotionSettings()
     publishing: PublishingSettings = PublishingSettings()
+    candidate: CandidateSettings | None = None
+    """Only of `pipelines.evaluate`."""
 
     @model_validator(mode="after")
     def _groups_are_there(self) -> "RunSettings":

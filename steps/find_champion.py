@@ -4,6 +4,7 @@ from typing import Annotated
 
 from zenml import get_step_context, step
 from zenml.client import Client
+from zenml.exceptions import StepContextError
 
 from materializers.champion import ChampionMaterializer
 from sanaflow.config import PromotionSettings
@@ -14,7 +15,10 @@ from sanaflow.model.tuned import SanaModel
 @step(enable_cache=False, output_materializers=ChampionMaterializer)
 def find_champion(tuned: SanaModel, promotion: PromotionSettings) -> Annotated[Champion, "champion"]:
     """Look which model the tuned one would take the place of. Runs every time: it is a look at the world."""
-    name = get_step_context().model.name
+    try:
+        name = get_step_context().model.name
+    except StepContextError:  # the run is no version of a model
+        return Champion()
     try:
         found = Client().get_model_version(name, promotion.promote_to)
     except KeyError:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from zenml import step
+from zenml import get_step_context, step
 
 from materializers.hub_release import HubReleaseMaterializer
 from sanaflow.config import PublishingSettings
@@ -22,8 +22,10 @@ def push_to_hub(
 
     Runs every time and changes nothing if all is there already: a release that was deleted comes back.
     """
-    from sanaflow.publishing.release import publish
+    from sanaflow.publishing.release import package_versions, publish
 
+    context = get_step_context()
+    [artifact] = context.inputs["tuned"]
     return publish(
         tuned,
         model=model,
@@ -31,4 +33,6 @@ def push_to_hub(
         gallery=gallery,
         settings=publishing,
         default_folder=store_folder("releases") / tuned.digest(),
+        made_by={"run": str(artifact.producer_pipeline_run_id), **package_versions()},
+        model_version=str(context.model.version),
     )

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from sanaflow.config import PublishingSettings
@@ -17,7 +18,7 @@ from sanaflow.model.tuned import SanaModel
 from sanaflow.paths import expanded
 from sanaflow.publishing.hub import push
 from sanaflow.publishing.manifest import HubRelease
-from sanaflow.publishing.model_card import model_card
+from sanaflow.publishing.model_card import SAMPLES, license_of, model_card, shown_pictures
 
 MANIFEST = "manifest.json"
 
@@ -30,8 +31,20 @@ def publish(
     gallery: Gallery,
     settings: PublishingSettings,
     default_folder: Path,
+    made_by: Mapping[str, str] | None = None,
+    model_version: str | None = None,
 ) -> HubRelease:
     """Write the release folder, and push it if a repository is named. Doing it again changes nothing.
+
+    Args:
+        tuned: The weights.
+        model: What they are on.
+        scores: For the card, and beside it.
+        gallery: For the card: the pictures that were scored.
+        settings: Where to.
+        default_folder: For the release where the settings name none.
+        made_by: What made the weights, by what it is ('run', 'torch', ...): for the card.
+        model_version: The tag of a commit.
 
     Raises:
         InputError: The folder can't be written or holds something else; the hub refuses.
@@ -39,15 +52,23 @@ def publish(
     tuned.verify()
     with tempfile.TemporaryDirectory() as scratch:
         sources = _weights(tuned, model)
-        sources |= _written(Path(scratch), tuned, scores, gallery, settings)
+        license = settings.license or license_of(model)
+        card = model_card(tuned, scores, gallery, settings, model=model, license=license, made_by=made_by or {})
+        sources |= _written(Path(scratch), card, scores, gallery)
         files = {path: file_digest(source) for path, source in sorted(sources.items())}
         folder = expanded(settings.release_dir).resolve() if settings.release_dir else default_folder
         write_folder(folder, sources, files)
     print(f"release: {folder}")
     if settings.hub_model_id is None:
         return HubRelease(files, folder)
-    commit, url = push(folder, list(files), repo=settings.hub_model_id, private=settings.hub_private)
+    commit, url = push(folder, files, repo=settings.hub_model_id, private=settings.hub_private, tag=model_version)
     return HubRelease(files, folder, settings.hub_model_id, commit, url)
+
+
+def package_versions() -> dict[str, str]:
+    """Of what a release depends on most."""
+    packages = ("sanaflow", "torch", "diffusers", "transformers", "peft", "lycoris-lora")
+    return {name: metadata.version(name) for name in packages}
 
 
 def _weights(tuned: SanaModel, model: ModelReference) -> dict[str, Path]:
@@ -63,15 +84,15 @@ def _weights(tuned: SanaModel, model: ModelReference) -> dict[str, Path]:
     return sources
 
 
-def _written(
-    folder: Path, tuned: SanaModel, scores: ClipScores, gallery: Gallery, settings: PublishingSettings
-) -> dict[str, Path]:
+def _written(folder: Path, card: str, scores: ClipScores, gallery: Gallery) -> dict[str, Path]:
     """The files that are made for the release."""
-    resolution = int(gallery.rows["width"].iloc[0])
-    (folder / "README.md").write_text(model_card(tuned, scores, settings, resolution=resolution))
+    (folder / "README.md").write_text(card)
     scores.scores.to_csv(folder / "clip_scores.csv", index=False)
     gallery_sheet(gallery).save(folder / "samples.png")
-    return {path.name: path for path in folder.iterdir()}
+    for number, (_, picture) in enumerate(shown_pictures(gallery)):
+        (folder / SAMPLES).mkdir(exist_ok=True)
+        picture.save(folder / SAMPLES / f"{number}.png")
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
 def write_folder(folder: Path, sources: Mapping[str, Path], files: Mapping[str, str]) -> None:

@@ -46,11 +46,10 @@ def write_run(tmp_path: Path, pictures: Path) -> Callable[..., Path]:
                 "validation_num_inference_steps": 2,
             },
             "evaluation": {"evaluation_model": "packaged", "evaluation_num_inference_steps": 2},
-            "promotion": {},
             "publishing": {"release_dir": str(tmp_path / "release")},
         }
         for name, section in sections.items():
-            parameters[name] = parameters[name] | section if isinstance(section, dict) else section
+            parameters[name] = parameters.get(name, {}) | section if isinstance(section, dict) else section
         path = tmp_path / "run.yaml"
         path.write_text(yaml.safe_dump({"parameters": parameters, **(top or {})}))
         return path

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from diffusers import SanaPipeline
-from huggingface_hub import snapshot_download
+from huggingface_hub import ModelCard, snapshot_download
 from PIL import Image
 
 from sanaflow.config import PublishingSettings, TrainingSettings
@@ -19,7 +20,10 @@ from sanaflow.evaluation.gallery import gallery_of
 from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.tunable import load_tunable
 from sanaflow.model.tuned import SanaModel, weights_digest
+from sanaflow.publishing.hub import check_write_access
+from sanaflow.publishing.model_card import license_of, model_card
 from sanaflow.publishing.release import publish
+from tests.servers.hub import Repository, StoredFile
 
 SCORES = ClipScores(
     pd.DataFrame({"prompt": ["a", "b"], "seed": [0, 0], "base": [10.0, 20.0], "tuned": [12.0, 26.0]}),
@@ -32,9 +36,10 @@ GALLERY = gallery_of([(label, p, 0, Image.new("RGB", (64, 64))) for label in ("b
 
 @pytest.fixture
 def release(tuned, small_sana, tmp_path):
-    def make(**settings):
+    def make(model_version=None, **settings):
         return publish(
             tuned,
+            model_version=model_version,
             model=small_sana,
             scores=SCORES,
             gallery=GALLERY,
@@ -64,7 +69,7 @@ def test_the_folder_is_a_pipeline_that_draws_with_the_tuned_weights(release, tun
 def test_the_card_says_where_it_came_from_and_how_it_scored(release, tuned):
     card = (release(license="apache-2.0").folder / "README.md").read_text()
     assert "| gain | 4.00 | 2.00 | 6.00 | 2.83 | 2.00 | 6.00 |" in card
-    assert 'license: "apache-2.0"' in card
+    assert "license: apache-2.0" in card
     assert tuned.digest()[:16] in card
     assert "can't be compared with published ones" in card
 
@@ -178,6 +183,124 @@ def test_pushing_the_same_release_again_makes_no_commit(release, hub):
     again = release(hub_model_id="tester/sana-emoji")
     assert hub.commits("models", "tester/sana-emoji") == commits
     assert again.commit == first.commit
+
+
+def test_a_commit_is_tagged_with_the_model_version_once(release, hub, capsys):
+    first = release(hub_model_id="tester/sana-emoji", model_version="3")
+    repository = hub.repositories["models", "tester/sana-emoji"]
+    assert repository.tags == {"3": first.commit}
+    release(hub_model_id="tester/sana-emoji", model_version="4")
+    assert repository.tags == {"3": first.commit}, "the same release is no other version"
+    changed = release(hub_model_id="tester/sana-emoji", model_version="3", license="mit")
+    assert changed.commit != first.commit
+    assert repository.tags == {"3": first.commit}, "a tag that people may rely on stays"
+    assert "has a tag '3' already" in capsys.readouterr().out
+
+
+def test_what_was_pushed_is_fetched_again_and_compared(release, hub, monkeypatch):
+    commit = Repository.commit
+
+    def damaged(self, branch, files):
+        samples = StoredFile(files["samples.png"].data[:-1]) if "samples.png" in files else None
+        return commit(self, branch, files | ({"samples.png": samples} if samples else {}))
+
+    monkeypatch.setattr(Repository, "commit", damaged)
+    with pytest.raises(
+        InputError, match=r"the hub holds another 'samples\.png' in 'tester/sana-emoji' than was pushed"
+    ):
+        release(hub_model_id="tester/sana-emoji")
+
+
+def test_a_connection_that_is_cut_leaves_the_repository_as_it_was(release, hub):
+    release(hub_model_id="tester/sana-emoji")
+    before = hub.commits("models", "tester/sana-emoji")
+    hub.fail_next("POST", "/commit/main", 502, 99)
+    with pytest.raises(InputError, match="the hub answers 502"):
+        release(hub_model_id="tester/sana-emoji", license="mit")
+    assert hub.commits("models", "tester/sana-emoji") == before
+    hub.failures.clear()
+    release(hub_model_id="tester/sana-emoji", license="mit")
+    assert len(hub.commits("models", "tester/sana-emoji")) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("auth", "orgs", "repo", "said"),
+    [
+        ({"role": "read"}, [], "tester/mine", "may only read there"),
+        ({"role": "write"}, [], "somebody/mine", "name 'tester/mine'"),
+        ({"role": "write"}, [{"name": "team", "roleInOrg": "read"}], "team/mine", "may not write to 'team'"),
+        ({"role": "fineGrained", "fineGrained": {"scoped": []}}, [], "tester/mine", "may only read there"),
+        (
+            {
+                "role": "fineGrained",
+                "fineGrained": {"scoped": [{"entity": {"name": "x"}, "permissions": ["repo.write"]}]},
+            },
+            [],
+            "tester/mine",
+            "may only read there",
+        ),
+    ],
+)
+def test_a_token_that_may_not_write_is_found_before_training(auth, orgs, repo, said, hub, monkeypatch):
+    monkeypatch.setattr(hub, "auth", {"accessToken": auth})
+    monkeypatch.setattr(hub, "orgs", orgs)
+    with pytest.raises(InputError, match=said):
+        check_write_access(repo)
+    assert {method for method, _ in hub.requests} == {"GET"}, "nothing was changed there"
+
+
+@pytest.mark.parametrize(
+    ("auth", "orgs", "repo"),
+    [
+        ({"role": "write"}, [], "tester/mine"),
+        ({"role": "write"}, [{"name": "team", "roleInOrg": "write"}], "team/mine"),
+        (
+            {
+                "role": "fineGrained",
+                "fineGrained": {"scoped": [{"entity": {"name": "tester"}, "permissions": ["repo.write"]}]},
+            },
+            [],
+            "tester/mine",
+        ),
+    ],
+)
+def test_a_token_that_may_write_is_let_pass(auth, orgs, repo, hub, monkeypatch):
+    monkeypatch.setattr(hub, "auth", {"accessToken": auth})
+    monkeypatch.setattr(hub, "orgs", orgs)
+    check_write_access(repo)
+
+
+def test_an_expired_or_missing_token_is_found_before_training(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_expired_secret")
+    with pytest.raises(InputError, match=r"refuses to write 'tester/mine' \(401\)"):
+        check_write_access("tester/mine")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(InputError, match="there is no hub token"):
+        check_write_access("tester/mine")
+
+
+def test_the_cards_metadata_is_what_the_hub_reads(release, tuned, hub):
+    card = ModelCard.load(release(license="mit").folder / "README.md")
+    assert card.data.license == "mit"
+    assert card.data.base_model is None, "a folder is no base model that others can find"
+    [first, *_] = card.data.widget
+    assert first["text"] == "a"
+    clip, gain = card.data.eval_results
+    assert (clip.metric_value, gain.metric_value) == (19.0, 4.0)
+    assert clip.metric_type == "clip_score"
+
+
+def test_the_card_of_a_hub_model_names_it_and_carries_its_licence_over(tuned, small_sana, hub, tmp_path):
+    commit = hub.add_repo("models", "lab/sana", {"README.md": b"---\nlicense: apache-2.0\n---\n"})
+    on_hub = replace(small_sana, name="lab/sana", commit=commit)
+    assert license_of(on_hub) == "apache-2.0"
+    adapter = replace(tuned, kind="lycoris", base_model=f"lab/sana@{commit}")
+    text = model_card(
+        adapter, SCORES, GALLERY, PublishingSettings(), model=on_hub, license="apache-2.0", made_by={"torch": "2.14"}
+    )
+    data = ModelCard(text).data
+    assert (data.base_model, data.base_model_relation, data.license) == ("lab/sana", "adapter", "apache-2.0")
+    assert "- torch: 2.14" in text
 
 
 def test_an_expired_token_is_one_line_and_never_shown(release, hub, monkeypatch):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
 LFS_PATH = re.compile(r".+\.(safetensors|bin|pt|ckpt|onnx|model|png|jpe?g|webp|parquet|arrow|tar|zip)")
@@ -60,6 +62,7 @@ class Repository:
     private: bool
     branches: dict[str, list[str]] = field(default_factory=lambda: {"main": []})
     history: dict[str, dict[str, StoredFile]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     def commit(self, branch: str, files: dict[str, StoredFile]) -> str:
         """Add a commit that holds just these files."""
@@ -70,8 +73,8 @@ class Repository:
         return oid
 
     def at(self, revision: str) -> tuple[str, dict[str, StoredFile]]:
-        """The commit that has this id or that the branch ends with, and its files."""
-        oid = self.branches.get(revision, [revision])[-1]
+        """The commit that has this id or tag, or that the branch ends with, and its files."""
+        oid = self.branches.get(revision, [self.tags.get(revision, revision)])[-1]
         if oid not in self.history:
             raise Refusal(404, "Invalid rev id", "RevisionNotFound")
         return oid, self.history[oid]
@@ -88,6 +91,8 @@ class HubServer(LoopbackServer):
         self.failures: list[tuple[str, str, int]] = []
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.lfs_objects: dict[str, bytes] = {}
+        self.orgs: list[dict[str, str]] = []
+        self.auth: dict[str, Any] = {"type": "access_token", "accessToken": {"displayName": "tests", "role": "write"}}
         self.lock = threading.Lock()
 
     def add_repo(self, kind: str, repo_id: str, files: dict[str, bytes], private: bool = False) -> str:
@@ -174,7 +179,7 @@ class _Handler(LoopbackHandler):
 
     def whoami(self) -> Reply:
         self._need_token()
-        return 200, {"type": "user", "name": self.owner.user, "orgs": []}, {}
+        return 200, {"type": "user", "name": self.owner.user, "orgs": self.owner.orgs, "auth": self.owner.auth}, {}
 
     def create_repo(self) -> Reply:
         self._need_token()
@@ -196,16 +201,31 @@ class _Handler(LoopbackHandler):
         return 200, {}, {}
 
     def refs(self, kind: str, repo_id: str) -> Reply:
-        branches = self._repository(kind, repo_id).branches.items()
+        repository = self._repository(kind, repo_id)
+        branches = repository.branches.items()
         described = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": oids[-1]} for name, oids in branches]
-        return 200, {"branches": described, "tags": [], "converts": []}, {}
+        tags = [
+            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid} for name, oid in repository.tags.items()
+        ]
+        return 200, {"branches": described, "tags": tags, "converts": []}, {}
+
+    def create_tag(self, kind: str, repo_id: str, revision: str) -> Reply:
+        repository, wanted = self._repository(kind, repo_id, to_write=True), json.loads(self.body)
+        if wanted["tag"] in repository.tags:
+            raise Refusal(409, "Tag reference exists already")
+        repository.tags[wanted["tag"]] = repository.at(revision)[0]
+        return 200, {}, {}
 
     def repo_info(self, kind: str, repo_id: str, revision: str) -> Reply:
         repository = self._repository(kind, repo_id)
         oid, files = repository.at(revision or "main")
         keys = ("blobId", "sha256") if "blobs" in parse_qs(urlsplit(self.path).query) else None
         siblings = [{"rfilename": path} | (files[path].describe(*keys) if keys else {}) for path in sorted(files)]
-        return 200, {"id": repo_id, "sha": oid, "private": repository.private, "siblings": siblings}, {}
+        info = {"id": repo_id, "sha": oid, "private": repository.private, "siblings": siblings}
+        if "README.md" in files:
+            _, metadata, *_ = f"{files['README.md'].data.decode()}---\n---\n".split("---\n", 2)
+            info["cardData"] = yaml.safe_load(metadata) or {}
+        return 200, info, {}
 
     def tree(self, kind: str, repo_id: str, revision: str, folder: str) -> Reply:
         _, files = self._repository(kind, repo_id).at(revision)
@@ -280,6 +300,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
     ("GET", _API + "/refs", _Handler.refs),
     ("GET", _API + "/tree/([^/]+)(?:/(.+))?", _Handler.tree),
     ("POST", _API + "/branch/([^/]+)", _Handler.create_branch),
+    ("POST", _API + "/tag/([^/]+)", _Handler.create_tag),
     ("POST", _API + "/preupload/([^/]+)", _Handler.preupload),
     ("POST", _API + "/commit/([^/]+)", _Handler.commit),
     ("GET", _PAGE + "/resolve/([^/]+)/(.+)", _Handler.resolve),
