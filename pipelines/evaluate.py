@@ -37,7 +37,7 @@ def evaluate(
     promotion: PromotionSettings = PromotionSettings(),
     publishing: PublishingSettings = PublishingSettings(),
 ) -> None:
-    """Score the candidate. Takes the YAML of `finetune`; the champion is that of the model named at its top, if any."""
+    """Score the candidate beside the base. Takes the YAML of `finetune`, with a `candidate`."""
     base, latents, captions = encode(model, datasets, quality, caches, training, validation, evaluation)
     tuned = find_candidate(base, candidate)
     champion = find_champion(tuned, promotion)
