@@ -40,8 +40,7 @@ class ChampionMaterializer(FileMaterializer):
     def save_visualizations(self, data: Champion) -> dict[str, VisualizationType]:
         """In a sentence or two."""
         if data.version is None:
-            return self.draw_text(
-                "champion.md", "No model version is in the stage yet: the base is what is to be beaten.\n"
-            )
+            nobody = "No model version is in the stage yet: the base is what is to be beaten."
+            return self.draw_text("champion.md", f"# No champion\n\n{nobody}\n")
         said = data.keeps_its_place or "It is scored beside the tuned model."
         return self.draw_text("champion.md", f"# Version {data.version}\n\n{said}\n")

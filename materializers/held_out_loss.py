@@ -35,7 +35,7 @@ class HeldOutLossMaterializer(FileMaterializer):
     def save_visualizations(self, data: HeldOutLoss) -> dict[str, VisualizationType]:
         """A line a model, a plot a set."""
         if data.losses.empty:
-            return self.draw_text("none.md", "No pictures are held out: give a dataset `dataset_type: eval`.\n")
+            return self.draw_text("none.md", "# Nothing is held out\n\nGive a dataset `dataset_type: eval`.\n")
         from matplotlib.figure import Figure
 
         sets = list(data.losses.groupby("dataset"))

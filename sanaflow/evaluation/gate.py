@@ -57,18 +57,10 @@ def decide(
         said = f"the score of '{group}' falls by {drop:.2f} against the {against}; {limit:g} are allowed"
         rules.append((f"max_clip_drop of '{group}'", drop, limit, drop <= limit, said))
     if settings.max_eval_loss_increase is not None and len(losses.losses):
-        means = losses.means()
+        means, limit = losses.means(), settings.max_eval_loss_increase
         rise = float(means["tuned"] / means[against] - 1)
-        said = f"the held-out loss changes by {rise:+.1%}; {settings.max_eval_loss_increase:+.1%} are allowed"
-        rules.append(
-            (
-                "max_eval_loss_increase",
-                rise,
-                settings.max_eval_loss_increase,
-                rise <= settings.max_eval_loss_increase,
-                said,
-            )
-        )
+        said = f"the held-out loss changes by {rise:+.1%}; {limit:+.1%} is allowed"
+        rules.append(("max_eval_loss_increase", rise, limit, rise <= limit, said))
     if settings.max_similarity_to_training is not None:
         alike, limit = float(frame["tuned_nearest"].max()), settings.max_similarity_to_training
         said = f"a picture is {alike:.3f} like one that was trained on; {limit:g} is allowed"

@@ -32,11 +32,15 @@ class References:
 def decode_references(latents: LatentCache, *, model: ModelReference, held_out: bool, limit: int) -> References:
     """At most `limit` pictures that were trained on, or that were held out, evenly picked by their content.
 
+    Regularisation pictures are no example of what is to be learned: they count only where there are no others.
+
     Raises:
         InputError: The autoencoder can't be loaded, or a shard is missing or damaged.
     """
     entries = latents.entries
-    wanted = (entries["role"] == "eval") if held_out else ~entries["role"].isin(["eval", "regularisation"])
+    is_held_out = entries["role"] == "eval"
+    learned = ~is_held_out & (entries["role"] != "regularisation")
+    wanted = is_held_out if held_out else learned if learned.any() else ~is_held_out
     named = entries.assign(name=entries["dataset"] + "/" + entries["id"])
     first = named[wanted & (entries["variant"] == 0)]
     if first.empty:

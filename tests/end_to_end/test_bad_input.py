@@ -46,7 +46,9 @@ def test_a_typo_in_the_yaml_ends_the_command_before_anything_runs(write_run):
 def test_help_says_what_the_commands_do():
     helped = command_line(sys.executable, "-m", "pipelines.finetune", "--help")
     assert helped.returncode == 0
-    assert "Encode, train, score against the base model, publish." in helped.stdout
+    assert "Encode, train, score against the base model and the champion, decide, publish." in helped.stdout.replace(
+        "\n  ", " "
+    )
     missing = command_line(sys.executable, "-m", "pipelines.finetune", "-c", "nowhere.yaml")
     assert missing.returncode == 2
     assert "'nowhere.yaml' does not exist" in missing.stderr

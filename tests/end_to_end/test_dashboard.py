@@ -15,6 +15,7 @@ CHROMIUM = shutil.which("chromium")
 TEXT_ONLY = {
     *("base_model", "tuned_model", "hub_release"),
     *("latent_work", "caption_work", "encoded_captions"),
+    *("champion", "held_out_loss", "promotion_decision"),
 }
 
 

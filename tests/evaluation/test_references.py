@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -34,3 +36,13 @@ def test_no_more_are_decoded_than_asked_for(encode_sets, small_sana):
     latents, _ = encode_sets({"train": SETS["train"]})
     assert len(decode_references(latents, model=small_sana, held_out=False, limit=2).pictures) == 2
     assert decode_references(latents, model=small_sana, held_out=True, limit=2).pictures == []
+
+
+def test_regularisation_pictures_count_only_where_there_are_no_others(encode_sets, small_sana):
+    pictures = {"train": {"a.png": (64, 64)}, "things": {"b.png": (64, 64)}}
+    kept = {"is_regularisation_data": True}
+    both, _ = encode_sets(pictures, things=kept)
+    alone = replace(both, entries=both.entries[both.entries["role"] == "regularisation"])
+    for latents, name in ((both, "train/"), (alone, "things/")):
+        [found] = decode_references(latents, model=small_sana, held_out=False, limit=10).names
+        assert found.startswith(name)
