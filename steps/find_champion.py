@@ -8,6 +8,7 @@ from zenml.exceptions import StepContextError
 
 from materializers.champion import ChampionMaterializer
 from sanaflow.config import PromotionSettings
+from sanaflow.errors import InputError
 from sanaflow.model.champion import Champion, as_champion
 from sanaflow.model.tuned import SanaModel
 
@@ -26,4 +27,8 @@ def find_champion(tuned: SanaModel, promotion: PromotionSettings) -> Annotated[C
     version, artifact = str(found.name), found.get_artifact("tuned_model")
     if artifact is None:
         return Champion(version, keeps_its_place=f"version {version} has no artifact 'tuned_model'")
-    return as_champion(version, artifact.load(), tuned)
+    try:
+        return as_champion(version, artifact.load(), tuned)
+    except (InputError, OSError):  # as when it was made on another stack
+        reason = f"version {version} can't be scored: its artifact 'tuned_model' can't be read from the active stack"
+        return Champion(version, keeps_its_place=reason)
