@@ -67,8 +67,10 @@ def test_a_hub_id_is_downloaded(fetch, hub, tuned, monkeypatch):
 def test_a_damaged_copy_is_made_anew(fetch, tuned):
     copy = fetch(tuned.folder)
     file = copy.folder / "diffusion_pytorch_model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
     fetch(tuned.folder).verify()
+    assert file.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

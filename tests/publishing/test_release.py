@@ -268,6 +268,7 @@ def test_a_token_that_may_write_is_let_pass(auth, orgs, repo, hub, monkeypatch):
     monkeypatch.setattr(hub, "auth", {"accessToken": auth})
     monkeypatch.setattr(hub, "orgs", orgs)
     check_write_access(repo)
+    assert hub.requests == [("GET", "/api/whoami-v2")], "the hub was asked, and nothing was changed there"
 
 
 def test_an_expired_or_missing_token_is_found_before_training(hub, monkeypatch):
