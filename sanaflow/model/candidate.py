@@ -28,7 +28,7 @@ def fetch_candidate(settings: CandidateSettings, *, base: ModelReference, models
         models_folder: For the copy.
 
     Raises:
-        InputError: There is nothing of the kind, or the hub refuses.
+        InputError: There is nothing of the kind, the hub refuses, or the copy can't be written.
     """
     name = settings.name
     place = expanded(name)
@@ -49,15 +49,19 @@ def fetch_candidate(settings: CandidateSettings, *, base: ModelReference, models
         )
     kind, files = _weights_in(place, name)
     hidden = models_folder / f".{uuid.uuid4().hex}.tmp"
-    hidden.mkdir(parents=True)
-    for file in files:
-        shutil.copyfile(file, hidden / file.name)
-    target = models_folder / weights_digest(hidden)
-    if weights_digest(target) == target.name:
-        shutil.rmtree(hidden)
-    else:
-        shutil.rmtree(target, ignore_errors=True)  # damaged
-        hidden.rename(target)
+    try:
+        hidden.mkdir(parents=True)
+        for file in files:
+            shutil.copyfile(file, hidden / file.name)
+        target = models_folder / weights_digest(hidden)
+        if weights_digest(target) == target.name:
+            shutil.rmtree(hidden)
+        else:
+            shutil.rmtree(target, ignore_errors=True)  # damaged
+            hidden.rename(target)
+    except OSError as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise InputError(f"candidate.name '{name}' can't be copied to '{models_folder}' ({error.strerror})") from None
     pinned = base.name if base.commit is None else f"{base.name}@{base.commit}"
     return SanaModel(target, 0, pinned, base.digest(), {}, {}, kind=kind)
 
