@@ -43,12 +43,12 @@ def finetune(
     """Encode, train, score against the base model and the champion, decide, publish."""
     check_hub_access(publishing)
     base, latents, captions = encode(model, datasets, quality, caches, training, validation, evaluation)
-    tuned, _, _ = train_sana(latents, captions, base, training, validation)
+    tuned, _, _ = train_sana(latents, captions, base, training, validation, checkpoints=publishing.checkpoints())
     champion = find_champion(tuned, promotion)
     scores, gallery = score_clip(latents, captions, base, tuned, champion, evaluation, validation)
     losses = measure_eval_loss(latents, captions, base, tuned, champion, validation, batch=training.train_batch_size)
     decide_promotion(scores, losses, champion, promotion)
-    push_to_hub(tuned, base, scores, gallery, publishing)
+    push_to_hub(latents, captions, tuned, base, scores, gallery, publishing)
 
 
 if __name__ == "__main__":

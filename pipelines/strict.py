@@ -11,6 +11,7 @@ from zenml import Model
 from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
+from pipelines.code_commit import code_commit
 from pipelines.run_file import check_run_file
 from sanaflow.config import RunSettings, read_yaml
 from sanaflow.errors import InputError
@@ -21,6 +22,8 @@ class StrictPipeline(Pipeline):
 
     def with_options(self, **options: Any) -> Pipeline:  # type: ignore[override]
         """As ZenML's, after a check of the YAML. What it says of an encoding step holds for all of its workers.
+
+        The run's `extra` says which code it is made by.
 
         Raises:
             InputError: The YAML has mistakes.
@@ -33,6 +36,8 @@ class StrictPipeline(Pipeline):
             fanned_out = said.keys() & {"encode_latents", "encode_captions"}
             same = {f"{name}_{number}": said[name] for name in fanned_out for number in others}  # ZenML's own numbers
             options["steps"] = same | dict(options.get("steps") or {})
+        commit = code_commit()
+        options["extra"] = {**({"code_commit": commit} if commit else {}), **(options.get("extra") or {})}
         return super().with_options(**options)
 
     def _check_sections(self, run: RunSettings, path: str) -> None:

@@ -145,16 +145,50 @@ class CandidateSettings(Section):
     """Branch, tag or commit of a hub id."""
 
 
+class CheckpointsOnHub(Section):
+    """The repository that weights go to while they are trained."""
+
+    hub_model_id: str
+    hub_private: bool
+
+
 class PublishingSettings(Section):
-    """Where the release goes. The hub token comes from HF_TOKEN or `hf auth login`, never from here."""
+    """What is released, and where to. The hub token comes from HF_TOKEN or `hf auth login`, never from here."""
 
     release_dir: str | None = None
     """Folder for the release; null keeps it in the artifact store."""
+    push_to_hub: bool | None = None
+    """null: if `hub_model_id` is set. false: only the folder is written, just as it would be pushed, to look first."""
     hub_model_id: str | None = None
-    """`owner/name` on the hub to push to; null pushes nothing."""
+    """`owner/name` on the hub."""
     hub_private: bool = True
+    push_checkpoints_to_hub: bool = False
+    """While training, at each checkpoint, push the weights to the branch `checkpoints`, a commit each."""
     license: str | None = None
-    """Licence identifier for the model card; null leaves it out."""
+    """Licence identifier for the model card; null takes over that of the base model."""
+    release_dtype: Literal["fp32", "bf16", "fp16"] | None = None
+    """Precision of the released weights; null: as they were trained."""
+    release_merged: bool = False
+    """Release an adapter as a whole pipeline, too, with the adapter worked into its weights."""
+    release_original: bool = False
+    """Release the transformer in the layout of Sana's own code, too, in one file, for nodes of ComfyUI."""
+
+    def pushed_to(self) -> str | None:
+        """The repository that is pushed to."""
+        return None if self.push_to_hub is False else self.hub_model_id
+
+    def checkpoints(self) -> CheckpointsOnHub | None:
+        """Where checkpoints go, if they do."""
+        if not self.push_checkpoints_to_hub:
+            return None
+        return CheckpointsOnHub(hub_model_id=str(self.hub_model_id), hub_private=self.hub_private)
+
+    @model_validator(mode="after")
+    def _pushes_have_a_place(self) -> "PublishingSettings":
+        for key in ("push_to_hub", "push_checkpoints_to_hub"):
+            if getattr(self, key) and not self.hub_model_id:
+                raise ValueError(f"'{key}' needs a 'hub_model_id': name a repository, or set it to false")
+        return self
 
 
 class RunSettings(Section):
@@ -194,6 +228,12 @@ class RunSettings(Section):
                     f"'publishing.release_dir' ({release}) lies in dataset '{dataset.id}''s 'instance_data_dir': "
                     "the next run would train on its samples; name another folder"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _only_adapters_are_merged(self) -> "RunSettings":
+        if self.publishing.release_merged and self.training.model_type == "full" and self.candidate is None:
+            raise ValueError("'publishing.release_merged' is for model_type 'lora': remove it, or set that")
         return self
 
     _datasets_fit_together = field_validator("datasets")(check_datasets)

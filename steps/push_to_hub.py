@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from zenml import get_step_context, step
+from zenml.client import Client
 
 from materializers.hub_release import HubReleaseMaterializer
+from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import PublishingSettings
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.evaluation.scores import ClipScores
@@ -16,16 +18,25 @@ from steps.store_folder import store_folder
 
 @step(enable_cache=False, output_materializers=HubReleaseMaterializer)
 def push_to_hub(
-    tuned: SanaModel, model: ModelReference, scores: ClipScores, gallery: Gallery, publishing: PublishingSettings
+    latents: LatentCache,
+    captions: CaptionCache,
+    tuned: SanaModel,
+    model: ModelReference,
+    scores: ClipScores,
+    gallery: Gallery,
+    publishing: PublishingSettings,
 ) -> Annotated[HubRelease, "hub_release"]:
     """Write the release folder and push it if a repository is named.
 
     Runs every time and changes nothing if all is there already: a release that was deleted comes back.
     """
     from sanaflow.publishing.release import package_versions, publish
+    from sanaflow.publishing.trained_on import trained_on
 
     context = get_step_context()
     [artifact] = context.inputs["tuned"]
+    made_in = Client().get_pipeline_run(str(artifact.producer_pipeline_run_id))
+    code = made_in.config.extra.get("code_commit")
     return publish(
         tuned,
         model=model,
@@ -33,6 +44,7 @@ def push_to_hub(
         gallery=gallery,
         settings=publishing,
         default_folder=store_folder("releases") / tuned.digest(),
-        made_by={"run": str(artifact.producer_pipeline_run_id), **package_versions()},
+        made_by={"run": str(made_in.id), **({"code": code} if code else {}), **package_versions()},
+        trained_on=trained_on(latents, captions),
         model_version=str(context.model.version),
     )

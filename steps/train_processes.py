@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
-from sanaflow.config import TrainingSettings, ValidationSettings
+from sanaflow.config import CheckpointsOnHub, TrainingSettings, ValidationSettings
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.launch import errors_told, is_first, launch
 from sanaflow.training.log import TrainingLog
@@ -23,12 +23,14 @@ def train_in_processes(
     validation: ValidationSettings,
     run_folder: Path,
     models_folder: Path,
+    checkpoints: CheckpointsOnHub | None = None,
 ) -> tuple[SanaModel, TrainingLog]:
     """Start the processes and read what they made. Raises what `launch` raises."""
     run_folder.mkdir(parents=True, exist_ok=True)
     request = {"inputs": {name: str(inputs[name]) for name in INPUTS}, "models_folder": str(models_folder)}
     settings = {"training": training.model_dump(mode="json"), "validation": validation.model_dump(mode="json")}
-    (run_folder / "request.json").write_text(json.dumps(request | settings))
+    on_hub = {"checkpoints": checkpoints and checkpoints.model_dump()}
+    (run_folder / "request.json").write_text(json.dumps(request | settings | on_hub))
     launch("steps.train_processes", run_folder, training, root=ROOT)
     tuned = json.loads((run_folder / "tuned.json").read_text())
     return SanaModel(**tuned | {"folder": Path(tuned["folder"])}), TrainingLog.read(run_folder / "log")
@@ -43,7 +45,8 @@ def main(run_folder: Path) -> None:
     with errors_told(run_folder):
         latents, captions, model = (Client().get_artifact_version(request["inputs"][name]).load() for name in INPUTS)
         models_folder = Path(request["models_folder"])
-        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder)
+        checkpoints = CheckpointsOnHub(**said) if (said := request["checkpoints"]) else None
+        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder, checkpoints)
     if is_first():
         log.write(run_folder / "log")
         (run_folder / "tuned.json").write_text(json.dumps(asdict(tuned) | {"folder": str(tuned.folder)}))

@@ -8,7 +8,7 @@ from materializers.gallery import GalleryMaterializer
 from materializers.sana_model import SanaModelMaterializer
 from materializers.training_log import TrainingLogMaterializer
 from sanaflow.cache.index import CaptionCache, LatentCache
-from sanaflow.config import TrainingSettings, ValidationSettings
+from sanaflow.config import CheckpointsOnHub, TrainingSettings, ValidationSettings
 from sanaflow.digests import digest_of
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.model.reference import ModelReference
@@ -34,6 +34,7 @@ def train_sana(
     model: ModelReference,
     training: TrainingSettings,
     validation: ValidationSettings,
+    checkpoints: CheckpointsOnHub | None = None,
 ) -> tuple[
     Annotated[SanaModel, "tuned_model"],
     Annotated[TrainingLog, "training_log"],
@@ -48,10 +49,10 @@ def train_sana(
     same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, code_digest(*CODE)])
     run_folder, models_folder = store_folder("training") / same_run, store_folder("models")
     if training.num_processes == 1:
-        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder)
+        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder, checkpoints)
     else:
         inputs = {name: artifacts[0].id for name, artifacts in get_step_context().inputs.items()}
-        tuned, log = train_in_processes(inputs, training, validation, run_folder, models_folder)
+        tuned, log = train_in_processes(inputs, training, validation, run_folder, models_folder, checkpoints)
     log_metadata({"steps": tuned.steps, "loss": float(log.steps["loss"].iloc[-1]), "skipped": len(log.skipped)})
     _, gather = validation_drawer(model, captions, validation, run_folder / "validation")
     return tuned, log, gather()

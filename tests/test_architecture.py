@@ -14,7 +14,7 @@ MAY_USE = {
     "cache": {"images", "buckets", "model"},
     "training": {"model", "cache"},
     "evaluation": {"images", "model", "cache", "training"},
-    "publishing": {"model", "evaluation"},
+    "publishing": {"model", "cache", "evaluation"},
 }
 SHARED = {"config", "datasets", "digests", "errors", "hub", "paths", "progress", "prompts", "section"}
 SHARED |= {"training_settings", "validation_settings"}

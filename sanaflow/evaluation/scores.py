@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-MODELS = ("base", "tuned", "ema", "champion")
-"""`ema` is the moving average of the tuned weights; `champion` the model that a tuned one would take the place of."""
+MODELS = ("base", "tuned", "raw", "champion")
+"""`tuned` is the moving average if there is one, `raw` then the weights without averaging; `champion` the model that a
+tuned one would take the place of."""
 SCORE_COLUMNS = ["group", "prompt", "seed", "width", "height"]
 CHECK_COLUMNS = ["distance_to_held_out", "distance_to_training", "likeness", "nearest_training"]
-GAINS = {"gain": ("tuned", "base"), "gain of ema": ("ema", "base"), "gain over champion": ("tuned", "champion")}
+GAINS = {"gain": ("tuned", "base"), "gain of raw": ("raw", "base"), "gain over champion": ("tuned", "champion")}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sanaflow.model.scratch import random_transformer
 from sanaflow.model.tuned import SanaModel
 
 Weights = dict[str, torch.Tensor]
+SHARD_SIZE = "5GB"
 
 
 @dataclass
@@ -110,7 +111,7 @@ def save_full(transformer: SanaTransformer2DModel, folder: Path, weights: Weight
     with torch.device("meta"):
         written = SanaTransformer2DModel.from_config(transformer.config)
     written.load_state_dict(weights, strict=True, assign=True)
-    written.save_pretrained(folder)
+    written.save_pretrained(folder, max_shard_size=SHARD_SIZE)
     config = json.loads((folder / "config.json").read_text())
     config.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2))

@@ -21,7 +21,8 @@ class SanaModel:
         data_digests: Digests of the latent and the caption cache it saw.
         settings: The training settings.
         kind: What the folder holds.
-        ema: Whether its folder `ema` holds the moving average, in the same form.
+        ema: Whether its folder `ema` holds the moving average, in the same form. The average is then what is drawn
+            with, judged and released; the weights that training ended with are beside it.
     """
 
     folder: Path
@@ -38,8 +39,8 @@ class SanaModel:
         return self.folder.name
 
     def versions(self) -> dict[str, Path]:
-        """Where the weights are: 'tuned', and 'ema' if there is an average."""
-        return {"tuned": self.folder} | ({"ema": self.folder / "ema"} if self.ema else {})
+        """Where the weights are: 'tuned', the average if there is one; 'raw' are then those without averaging."""
+        return {"tuned": self.folder / "ema", "raw": self.folder} if self.ema else {"tuned": self.folder}
 
     def verify(self) -> None:
         """Check the weights against their digest.

@@ -1,15 +1,25 @@
 """Push a release folder to the Hugging Face hub."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import get_session
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from sanaflow.digests import file_digest
 from sanaflow.errors import InputError
 from sanaflow.progress import progress_bar
+
+T = TypeVar("T")
+TIMEOUT_SECONDS = 300
+"""For each part of an answer."""
+TRIES, WAIT = stop_after_attempt(6), wait_exponential_jitter(initial=1, max=60)
+CHECKPOINTS = "checkpoints"
+"""The branch that weights go to while they are trained."""
 
 
 def check_write_access(repo: str) -> None:
@@ -61,21 +71,69 @@ def push(
         InputError: No token, a token that is expired or may not write, the hub can't be reached, or it holds something
             else than was pushed.
     """
-    _need_token(repo)
-    api = HfApi()
-    operations: list[CommitOperationAdd | CommitOperationDelete]
-    operations = [CommitOperationAdd(path, folder / path) for path in files]
-    try:
+    parts = {path.split("/")[0] for path in files if "/" in path}  # transformer, vae, ...: ours alone, as a whole
+
+    def begin(api: HfApi) -> tuple[str, set[str]]:
         api.create_repo(repo, private=private, exist_ok=True)
-        parts = {path.split("/")[0] for path in files if "/" in path}  # transformer, vae, ...: ours alone, as a whole
+        refs = api.list_repo_refs(repo)
+        [head] = [ref.target_commit for ref in refs.branches if ref.name == "main"]
+        return head, {ref.target_commit for ref in refs.tags}
+
+    def commit(api: HfApi) -> CommitInfo:
         left = [p for p in api.list_repo_files(repo) if p.split("/")[0] in parts and "/" in p and p not in files]
+        operations: list[CommitOperationAdd | CommitOperationDelete]
+        operations = [CommitOperationAdd(path, folder / path) for path in files]
         operations += [CommitOperationDelete(path) for path in left]
-        before = api.model_info(repo).sha
-        done = api.create_commit(repo, operations, commit_message="Release by Sanaflow")
-        if done.oid != before:
-            _verify(files, repo, done.oid)
-            if tag:
-                _tag(api, repo, tag, done.oid)
+        return api.create_commit(repo, operations, commit_message="Release by Sanaflow")
+
+    before, tagged = _write(repo, begin)
+    done = _write(repo, commit)
+    if done.oid != before or (tag and done.oid not in tagged):  # or else it was looked at when it was made
+        _write(repo, lambda _: _verify(files, repo, done.oid))
+        if tag:
+            _write(repo, lambda api: _tag(api, repo, tag, done.oid))
+    return done.oid, done.commit_url
+
+
+def push_checkpoint(folder: Path, *, repo: str, private: bool, step: int) -> str:
+    """Bring the branch `CHECKPOINTS` to hold the weights in `folder` and nothing else, in a commit of that step.
+
+    Returns:
+        The commit.
+
+    Raises:
+        InputError: See `push`.
+    """
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def commit(api: HfApi) -> CommitInfo:
+        api.create_repo(repo, private=private, exist_ok=True)
+        api.create_branch(repo, branch=CHECKPOINTS, exist_ok=True)
+        gone = [path for path in api.list_repo_files(repo, revision=CHECKPOINTS) if path not in paths]
+        operations: list[CommitOperationAdd | CommitOperationDelete]
+        operations = [CommitOperationAdd(path, source) for path, source in paths.items()]
+        operations += [CommitOperationDelete(path) for path in gone if path != ".gitattributes"]
+        return api.create_commit(repo, operations, commit_message=f"Step {step}", revision=CHECKPOINTS)
+
+    return _write(repo, commit).oid
+
+
+def _write(repo: str, write: Callable[[HfApi], T]) -> T:
+    """What `write` gives, tried again where the hub is busy or can't be reached for a while.
+
+    It has to give the same when it is called again after it was carried out, but its answer lost.
+
+    Raises:
+        InputError: The hub doesn't take it, or not in time.
+    """
+    _need_token(repo)
+    try:
+        for attempt in Retrying(retry=retry_if_exception(_may_pass), stop=TRIES, wait=WAIT, reraise=True):
+            with attempt:
+                hooks = get_session().event_hooks["request"]
+                if _wait_so_long not in hooks:
+                    hooks.append(_wait_so_long)
+                return write(HfApi())
     except HFValidationError as error:
         raise InputError(f"publishing.hub_model_id '{repo}' is not a valid hub id: {error}") from None
     except ValueError as error:  # the hub reads the model card's metadata and says what is wrong with it
@@ -87,7 +145,20 @@ def push(
         if isinstance(error.__cause__, HTTPError):
             raise _explained(error.__cause__, repo) from None
         raise
-    return done.oid, done.commit_url
+    raise AssertionError("a last attempt that fails raises")
+
+
+def _wait_so_long(request: Any) -> None:
+    """Give a request of the hub's client, which says itself that it waits for ever, an end."""
+    request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_SECONDS)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may be taken a little later."""
+    error = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+    if isinstance(error, OfflineModeIsEnabled) or not isinstance(error, HTTPError):
+        return False
+    return not isinstance(error, HfHubHTTPError) or error.response.status_code in (408, 429, 500, 502, 503, 504)
 
 
 def _need_token(repo: str) -> None:

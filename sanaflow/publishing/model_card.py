@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from huggingface_hub import EvalResult, HfApi, ModelCardData
@@ -13,10 +14,11 @@ from sanaflow.config import PublishingSettings
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.hub import HUB_ERRORS
+from sanaflow.model.peft import LORA_FILE
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
+from sanaflow.publishing.forms import ORIGINAL_FILE, PLACES, is_pipeline
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
 SAMPLES, SHOWN = "samples", 8
 WHAT = {
     "full": "All weights of the transformer",
@@ -26,7 +28,13 @@ WHAT = {
 USED_IN = {
     "full": "diffusers (`SanaPipeline`)",
     "standard": "diffusers (`load_lora_weights`)",
-    "lycoris": "diffusers together with LyCORIS, as above; `load_lora_weights` doesn't read it",
+    "lycoris": "diffusers together with LyCORIS; `load_lora_weights` doesn't read it",
+}
+TORCH_DTYPE = {
+    None: "torch.float32",
+    "fp32": "torch.float32",
+    "bf16": "torch.bfloat16",
+    "fp16": '{"transformer": torch.float16, "default": torch.bfloat16}',  # the autoencoder overflows in fp16
 }
 
 
@@ -57,6 +65,7 @@ def model_card(
     model: ModelReference,
     license: str | None,
     made_by: Mapping[str, str],
+    trained_on: str = "",
 ) -> str:
     """Markdown with the hub's metadata block; a function of its inputs alone, so that a release stays the same."""
     summary = summarise(scores.scores)
@@ -66,7 +75,7 @@ def model_card(
         pipeline_tag="text-to-image",
         tags=["sana", "sanaflow", "text-to-image", *([] if tuned.kind == "full" else ["lora", tuned.kind])],
         base_model=model.name if model.commit else None,
-        base_model_relation=("finetune" if tuned.kind == "full" else "adapter") if model.commit else None,
+        base_model_relation=("finetune" if is_pipeline(tuned, settings) else "adapter") if model.commit else None,
         license=license,
         model_name=name,
         eval_results=_results(scores, summary),
@@ -93,12 +102,9 @@ def model_card(
 
 ![base and tuned side by side](samples.png)
 
-```python
-{_loading(tuned, settings)}
-pipeline({json.dumps(prompt, ensure_ascii=False)}{size}).images[0].save("picture.png")
-```
+{_loading(tuned, settings, call=f"pipeline({json.dumps(prompt, ensure_ascii=False)}{size})")}
 {_about_average(tuned)}
-It can be used in {USED_IN[tuned.kind]}. Loading it in ComfyUI was not tried.
+{_used_in(tuned, settings)}
 
 ## Scores
 
@@ -111,18 +117,34 @@ prompts, seeds and initial noise.{_caveat(scores)}
 scores with the others.
 
 {_checks(scores)}
+## What it was trained on
+
+{trained_on or "Not known."}
+
+The settings that are not empty:
+
+```json
+{json.dumps(_shown_settings(tuned.settings), indent=2)}
+```
+
+Limits: what the base model can't draw and was not taught, this one can't draw either. The scores are of
+{scores.scores["prompt"].nunique()} prompts, and say little of others.
+
 ## Where it came from
 
 - base model: {base_model} (sha256 of its files {tuned.base_digest[:16]})
 - data: latents {tuned.data_digests["latents"][:16]}, captions {tuned.data_digests["captions"][:16]}
 - weights: {tuned.digest()[:16]}
 {lineage}
-- made with Sanaflow; training settings:
-
-```json
-{json.dumps(tuned.settings, indent=2)}
-```
+- made with Sanaflow
 """
+
+
+def _shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are set; where a run began from is a path on somebody's machine."""
+    of_adapters = ("lora", "lycoris") if settings.get("model_type") == "full" else ()
+    left_out = ("resume_from_checkpoint", "checkpoint", *of_adapters)
+    return {key: value for key, value in settings.items() if value and not key.startswith(left_out)}
 
 
 def _results(scores: ClipScores, summary: pd.DataFrame) -> list[EvalResult]:
@@ -158,17 +180,28 @@ def _checks(scores: ClipScores) -> str:
 """
 
 
-def _loading(tuned: SanaModel, settings: PublishingSettings) -> str:
-    """Python that makes a `pipeline` of the release."""
+def _loading(tuned: SanaModel, settings: PublishingSettings, *, call: str) -> str:
+    """Python that draws with the release: with the pipeline, and with the adapter alone."""
+    blocks = []
+    if is_pipeline(tuned, settings):
+        here, dtype = settings.hub_model_id or "this folder", TORCH_DTYPE[settings.release_dtype]
+        load = f'pipeline = SanaPipeline.from_pretrained("{here}", torch_dtype={dtype})'
+        blocks.append(["import torch", "from diffusers import SanaPipeline", "", load])
+    if tuned.kind != "full":
+        blocks.append(_loading_adapter(tuned, settings))
+    drawing = f'{call}.images[0].save("picture.png")'
+    texts = ["\n".join(["```python", *block, drawing, "```"]) for block in blocks]
+    return "\n\nOr with the adapter alone, on its base:\n\n".join(texts)
+
+
+def _loading_adapter(tuned: SanaModel, settings: PublishingSettings) -> list[str]:
     here = settings.hub_model_id or "this folder"
-    lines = ["import torch", "from diffusers import SanaPipeline", ""]
-    if tuned.kind == "full":
-        return "\n".join([*lines, f'pipeline = SanaPipeline.from_pretrained("{here}", torch_dtype=torch.float32)'])
     base, _, revision = tuned.base_model.partition("@")
     where = f'"{base}", revision="{revision}"' if revision else '"the folder of the base model"'
-    lines.append(f"pipeline = SanaPipeline.from_pretrained({where}, torch_dtype=torch.float32)")
+    load = f"pipeline = SanaPipeline.from_pretrained({where}, torch_dtype=torch.float32)"
+    lines = ["import torch", "from diffusers import SanaPipeline", "", load]
     if tuned.kind == "standard":
-        return "\n".join([*lines, f'pipeline.load_lora_weights("{here}")'])
+        return [*lines, f'pipeline.load_lora_weights("{here}", weight_name="{LORA_FILE}")']
     lines.insert(2, "from lycoris import create_lycoris_from_weights")
     if settings.hub_model_id:
         lines.insert(2, "from huggingface_hub import hf_hub_download")
@@ -176,14 +209,32 @@ def _loading(tuned: SanaModel, settings: PublishingSettings) -> str:
     else:
         file = f'"{LORA_FILE}"'
     lines.append(f"adapter, _ = create_lycoris_from_weights(1.0, {file}, pipeline.transformer)")
-    return "\n".join([*lines, "adapter.apply_to()"])
+    return [*lines, "adapter.apply_to()"]
 
 
 def _about_average(tuned: SanaModel) -> str:
     if not tuned.ema:
         return ""
-    place = "transformer_ema" if tuned.kind == "full" else "ema"
-    return f"\n`{place}` holds the moving average of the weights, in the same form.\n"
+    place = PLACES["full" if tuned.kind == "full" else "adapter"]["raw"]
+    return f"\nThe weights are a moving average of those while training; `{place}` holds the last.\n"
+
+
+def _used_in(tuned: SanaModel, settings: PublishingSettings) -> str:
+    """What reads which of the forms; what was not tried is not said to work."""
+    lines = ["It can be used in:", ""]
+    if tuned.kind != "full" and is_pipeline(tuned, settings):
+        lines.append(f"- {USED_IN['full']}: the whole pipeline, the adapter in its weights")
+    files = "" if tuned.kind == "full" else f": `{LORA_FILE}`"
+    lines.append(f"- {USED_IN[tuned.kind]}{files}")
+    if settings.release_original:
+        lines.append(
+            f"- `{ORIGINAL_FILE}`, the transformer in the layout of Sana's own code: diffusers "
+            "(`SanaTransformer2DModel.from_single_file`), and nodes for ComfyUI that read that layout, such as "
+            "ComfyUI_ExtraModels, in which it was not tried"
+        )
+    else:
+        lines.append("- not ComfyUI, which reads none of these files")
+    return "\n".join(lines)
 
 
 def _caveat(scores: ClipScores) -> str:

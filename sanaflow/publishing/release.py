@@ -16,6 +16,7 @@ from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.paths import expanded
+from sanaflow.publishing.forms import weight_files
 from sanaflow.publishing.hub import push
 from sanaflow.publishing.manifest import HubRelease
 from sanaflow.publishing.model_card import SAMPLES, license_of, model_card, shown_pictures
@@ -32,6 +33,7 @@ def publish(
     settings: PublishingSettings,
     default_folder: Path,
     made_by: Mapping[str, str] | None = None,
+    trained_on: str = "",
     model_version: str | None = None,
 ) -> HubRelease:
     """Write the release folder, and push it if a repository is named. Doing it again changes nothing.
@@ -44,6 +46,7 @@ def publish(
         settings: Where to.
         default_folder: For the release where the settings name none.
         made_by: What made the weights, by what it is ('run', 'torch', ...): for the card.
+        trained_on: What they learned from, in words: for the card.
         model_version: The tag of a commit.
 
     Raises:
@@ -51,18 +54,28 @@ def publish(
     """
     tuned.verify()
     with tempfile.TemporaryDirectory() as scratch:
-        sources = _weights(tuned, model)
+        sources = weight_files(tuned, model, settings, Path(scratch) / "weights")
         license = settings.license or license_of(model)
-        card = model_card(tuned, scores, gallery, settings, model=model, license=license, made_by=made_by or {})
-        sources |= _written(Path(scratch), card, scores, gallery)
+        card = model_card(
+            tuned,
+            scores,
+            gallery,
+            settings,
+            model=model,
+            license=license,
+            made_by=made_by or {},
+            trained_on=trained_on,
+        )
+        sources |= _written(Path(scratch) / "about", card, scores, gallery)
         files = {path: file_digest(source) for path, source in sorted(sources.items())}
         folder = expanded(settings.release_dir).resolve() if settings.release_dir else default_folder
         write_folder(folder, sources, files)
     print(f"release: {folder}")
-    if settings.hub_model_id is None:
+    repo = settings.pushed_to()
+    if repo is None:
         return HubRelease(files, folder)
-    commit, url = push(folder, files, repo=settings.hub_model_id, private=settings.hub_private, tag=model_version)
-    return HubRelease(files, folder, settings.hub_model_id, commit, url)
+    commit, url = push(folder, files, repo=repo, private=settings.hub_private, tag=model_version)
+    return HubRelease(files, folder, repo, commit, url)
 
 
 def package_versions() -> dict[str, str]:
@@ -71,21 +84,9 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in packages}
 
 
-def _weights(tuned: SanaModel, model: ModelReference) -> dict[str, Path]:
-    """The weights by their path in the release: a whole pipeline, or an adapter alone; the average beside them."""
-    places = {"tuned": "", "ema": "ema/"}
-    sources: dict[str, Path] = {}
-    if tuned.kind == "full":
-        base = model.folder()
-        sources = {path: base / path for path in model.files if not path.startswith("transformer/")}
-        places = {"tuned": "transformer/", "ema": "transformer_ema/"}
-    for version, folder in tuned.versions().items():
-        sources |= {places[version] + path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
-    return sources
-
-
 def _written(folder: Path, card: str, scores: ClipScores, gallery: Gallery) -> dict[str, Path]:
     """The files that are made for the release."""
+    folder.mkdir()
     (folder / "README.md").write_text(card)
     scores.scores.to_csv(folder / "clip_scores.csv", index=False)
     gallery_sheet(gallery).save(folder / "samples.png")

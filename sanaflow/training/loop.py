@@ -3,6 +3,7 @@
 import json
 import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -47,6 +48,7 @@ class Loop:
         evaluation: EvaluationLoss | None = None,
         draw: Draw | None = None,
         identity: dict[str, Any] | None = None,
+        after_checkpoint: Callable[[], None] | None = None,
     ) -> None:
         """Put a run together.
 
@@ -59,9 +61,10 @@ class Loop:
             evaluation: The loss on held-out pictures; None: there are none.
             draw: Draws validation pictures; None: there is no prompt.
             identity: What the run is, written into its checkpoints.
+            after_checkpoint: Called when a checkpoint is written, but for the first, of step 0; on all processes.
         """
         self.setup, self.batches, self.settings, self.checkpoints = setup, batches, settings, checkpoints
-        self.identity = identity or {}
+        self.identity, self.after_checkpoint = identity or {}, after_checkpoint
         self.looks = Looks(
             setup,
             batches,
@@ -263,6 +266,8 @@ class Loop:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state.step, tensors, {**plain, "identity": self.identity})
         self.accelerator.wait_for_everyone()
+        if self.after_checkpoint and self.state.step:
+            self.after_checkpoint()
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

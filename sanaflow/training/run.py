@@ -2,8 +2,9 @@
 
 import fcntl
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def train_sana(
     validation: ValidationSettings | None = None,
     draw: Draw | None = None,
     mirror: Mirror | None = None,
+    publish: Callable[[Path, int], None] | None = None,
 ) -> tuple[SanaModel, TrainingLog]:
     """Train the model's transformer, or an adapter on it, and put it into `models_folder`, named by its content.
 
@@ -58,6 +60,7 @@ def train_sana(
         validation: When to draw and to measure.
         draw: See `Draw`.
         mirror: Where checkpoints are copied to, for another machine to go on from.
+        publish: Given a folder with the weights as they would be released, and the step, after each checkpoint.
 
     Raises:
         InputError: A damaged cache, a model that can't be loaded, losses that are no numbers.
@@ -85,6 +88,7 @@ def train_sana(
             evaluation=evaluation if evaluation.datasets else None,
             draw=draw,
             identity=identity,
+            after_checkpoint=(lambda: _publish(setup, run_folder, publish)) if publish else None,
         )
         log = loop.run()
         folder = _save(setup, models_folder, ema=settings.use_ema)
@@ -127,6 +131,20 @@ def _save(setup: Setup, models_folder: Path, *, ema: bool) -> Path:
         shutil.rmtree(hidden, ignore_errors=True)
         raise InputError(f"can't write the model to '{models_folder}' ({error}): free some space") from None
     return models_folder / name
+
+
+def _publish(setup: Setup, run_folder: Path, publish: Callable[[Path, int], None]) -> None:
+    """Hand out the weights as they are now, the average of them if there is one."""
+    state = setup.state
+    weights = list(state.weights.values())
+    with swapped_in(state.ema, weights) if state.ema else averaged(state.optimizer):
+        whole = state.whole_weights()
+        with tempfile.TemporaryDirectory(dir=run_folder) as scratch:
+            place = Path(scratch) if setup.tunable.has_adapter else Path(scratch) / "transformer"
+            _write(setup.tunable, place, whole, setup.accelerator)
+            if setup.accelerator.is_main_process:
+                publish(Path(scratch), state.step)
+    setup.accelerator.wait_for_everyone()
 
 
 def _write(tunable: Tunable, folder: Path, weights: dict[str, torch.Tensor], accelerator: Accelerator) -> None:

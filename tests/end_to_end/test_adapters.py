@@ -40,9 +40,9 @@ def test_a_lokr_is_trained_measured_drawn_scored_and_released(processes, write_r
     assert set(gallery.rows["label"]) == {f"step {step}{whose}" for step in (0, 3, 6) for whose in ("", ", ema")}
     assert set(zip(gallery.rows["width"], gallery.rows["height"], strict=True)) == {(64, 64), (96, 64)}
     scores = outputs["clip_scores"].load().scores
-    assert scores[["base", "tuned", "ema"]].notna().all(axis=None)
+    assert scores[["base", "tuned", "raw"]].notna().all(axis=None)
     released = json.loads((tmp_path / "release/manifest.json").read_text())["files"]
-    assert {"pytorch_lora_weights.safetensors", "ema/pytorch_lora_weights.safetensors"} <= set(released)
+    assert {"pytorch_lora_weights.safetensors", "raw/pytorch_lora_weights.safetensors"} <= set(released)
     metadata = finished.steps["train_sana"].run_metadata
     assert metadata["steps"] == 6 and metadata["loss"] > 0
 

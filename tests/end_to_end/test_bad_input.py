@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.code_commit import code_commit
 from pipelines.finetune import finetune
 from pipelines.prepare import prepare
 from sanaflow.errors import InputError
@@ -97,7 +98,7 @@ def test_every_wrong_input_is_one_clear_line(write_run, monkeypatch, hub, sectio
 
 
 def test_a_push_goes_to_the_hub_and_an_expired_token_is_one_line(write_run, monkeypatch, hub):
-    path = write_run(publishing={"hub_model_id": "tester/sana-tiny"})
+    path = write_run(publishing={"hub_model_id": "tester/sana-tiny", "push_checkpoints_to_hub": True})
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
     with pytest.raises(InputError, match="the token is expired"):
         finetune.with_options(config_path=str(path))()
@@ -105,4 +106,13 @@ def test_a_push_goes_to_the_hub_and_an_expired_token_is_one_line(write_run, monk
     finished = finetune.with_options(config_path=str(path))()
     release = finished.steps["push_to_hub"].outputs["hub_release"][0].load()
     assert release.commit == hub.commits("models", "tester/sana-tiny")[-1]
-    assert set(hub.files("models", "tester/sana-tiny")) == set(release.files)
+    files = hub.files("models", "tester/sana-tiny")
+    assert set(files) == set(release.files)
+    card = files["README.md"].decode()
+    assert "5 pictures with 5 captions, at 64x64 (4), 64x56 (1) pixels." in card
+    assert f"- code: {code_commit()}" in card or code_commit() is None
+    on_the_way = hub.commits("models", "tester/sana-tiny", "checkpoints")[-3:]
+    weights = [hub.files("models", "tester/sana-tiny", commit) for commit in on_the_way]
+    assert all("transformer/diffusion_pytorch_model.safetensors" in files for files in weights)
+    assert len({str(files) for files in weights}) == 3, "of steps 2, 4 and 6"
+    assert {path: files[path] for path in weights[-1]} == weights[-1], "the last is the release's"

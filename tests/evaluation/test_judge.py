@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -147,10 +149,10 @@ def test_the_interval_of_a_mean_is_that_of_many_resamplings():
 
 
 def test_the_summary_has_a_gain_for_every_model_and_for_margins():
-    scores = pd.DataFrame({"base": [1.0, 2.0], "tuned": [3.0, 6.0], "ema": [2.0, 2.0]})
+    scores = pd.DataFrame({"base": [1.0, 2.0], "tuned": [3.0, 6.0], "raw": [2.0, 2.0]})
     scores = scores.assign(**{f"{name}_margin": scores[name] / 2 for name in scores})
     means = summarise(scores)["mean"].to_dict()
-    expected = {"base": 1.5, "tuned": 4.5, "ema": 2.0, "gain": 3.0, "gain of ema": 0.5}
+    expected = {"base": 1.5, "tuned": 4.5, "raw": 2.0, "gain": 3.0, "gain of raw": 0.5}
     assert means == expected | {f"margin, {name}": value / 2 for name, value in expected.items()}
 
 
@@ -188,9 +190,23 @@ def test_a_local_checkpoint_is_loaded(tmp_path):
     torch.testing.assert_close(clip.embed_pictures([picture], batch_size=1), expected)
 
 
+def test_a_model_on_the_hub_is_loaded(tmp_path, hub):
+    model = load_clip_of("RN50", tmp_path)
+    config = {"model_cfg": open_clip.get_model_config("RN50"), "preprocess_cfg": {}}
+    files = {
+        "open_clip_model.safetensors": (tmp_path / "rn50.safetensors").read_bytes(),
+        "open_clip_config.json": json.dumps(config).encode(),
+    }
+    hub.add_repo("models", "lab/clip", files)
+    clip = load_clip(EvaluationSettings(evaluation_model="hf-hub:lab/clip"))
+    picture = Image.new("RGB", (64, 64), "red")
+    with torch.no_grad():
+        expected = model.encode_image(clip.preprocess(picture)[None], normalize=True)
+    torch.testing.assert_close(clip.embed_pictures([picture], batch_size=1), expected)
+
+
 def load_clip_of(name: str, folder: Path):
     """A seeded random open_clip model, saved as a checkpoint."""
-    import open_clip
     from safetensors.torch import save_file
 
     torch.manual_seed(0)

@@ -88,12 +88,17 @@ class HubServer(LoopbackServer):
         self.token = token
         self.user = user
         self.requests: list[tuple[str, str]] = []
-        self.failures: list[tuple[str, str, int]] = []
+        self.failures: list[tuple[str, str, int | str]] = []
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.lfs_objects: dict[str, bytes] = {}
         self.orgs: list[dict[str, str]] = []
         self.auth: dict[str, Any] = {"type": "access_token", "accessToken": {"displayName": "tests", "role": "write"}}
         self.lock = threading.Lock()
+        self.closing = threading.Event()
+
+    def __exit__(self, *error: object) -> None:
+        self.closing.set()
+        super().__exit__(*error)
 
     def add_repo(self, kind: str, repo_id: str, files: dict[str, bytes], private: bool = False) -> str:
         """Make a repository of "models" or "datasets" with these files; returns its first and only commit."""
@@ -116,9 +121,17 @@ class HubServer(LoopbackServer):
         """A branch's commits, oldest first."""
         return list(self.repositories[kind, repo_id].branches[branch])
 
-    def fail_next(self, method: str, path_regex: str, status: int, times: int = 1) -> None:
-        """Answer the next `times` requests whose method is this and whose path matches somewhere with an HTTP error."""
-        self.failures += [(method, path_regex, status)] * times
+    def fail_next(self, method: str, path_regex: str, how: int | str, times: int = 1) -> None:
+        """Let the next `times` requests whose method is this and whose path matches somewhere fail.
+
+        Args:
+            method: GET, POST, ...
+            path_regex: Of their paths.
+            how: An HTTP status; 'cut', the connection is closed before anything is done; 'answer lost', it is closed
+                after; 'stall', there is no answer for as long as the hub is open.
+            times: How many.
+        """
+        self.failures += [(method, path_regex, how)] * times
 
     def page(self, kind: str, repo_id: str) -> str:
         return f"{self.url}/{repo_id}" if kind == "models" else f"{self.url}/{kind}/{repo_id}"
@@ -135,11 +148,22 @@ class _Handler(LoopbackHandler):
 
     def _serve(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        how = self._failure()
+        if how == "stall":
+            self.owner.closing.wait()
+        if how in ("cut", "stall"):
+            self.close_connection = True
+            return
         with self.owner.lock:
             try:
+                if isinstance(how, int):
+                    raise Refusal(how, "Injected failure")
                 status, content, headers = self._answer(urlsplit(self.path).path)
             except Refusal as refusal:
                 status, content, headers = refusal.reply
+        if how == "answer lost":
+            self.close_connection = True
+            return
         payload = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(payload)), "Connection": "close"} | headers).items():
@@ -150,12 +174,18 @@ class _Handler(LoopbackHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = _serve
 
+    def _failure(self) -> int | str | None:
+        """How this request is to fail, if it is."""
+        path = unquote(urlsplit(self.path).path)
+        with self.owner.lock:
+            self.owner.requests.append((self.command, path))
+            for failure in self.owner.failures:
+                if failure[0] == self.command and re.search(failure[1], path):
+                    self.owner.failures.remove(failure)
+                    return failure[2]
+        return None
+
     def _answer(self, path: str) -> Reply:
-        self.owner.requests.append((self.command, unquote(path)))
-        for failure in self.owner.failures:
-            if failure[0] == self.command and re.search(failure[1], unquote(path)):
-                self.owner.failures.remove(failure)
-                raise Refusal(failure[2], "Injected failure")
         self.has_token = self.headers.get("Authorization") == f"Bearer {self.owner.token}"
         if "Authorization" in self.headers and not self.has_token:
             raise Refusal(401, "Invalid credentials in Authorization header")

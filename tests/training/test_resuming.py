@@ -140,7 +140,7 @@ def test_a_damaged_model_is_put_right_by_training_again(run):
 def test_the_average_of_weights_in_bf16_moves(run):
     settings = {"base_model_default_dtype": "bf16", "mixed_precision": "bf16", "optimizer": "optimi-adamw"}
     tuned, _ = run(use_ema=True, ema_decay=0.999, **settings)
-    raw, ema = weights_of(tuned), weights_of(tuned, "ema")
+    raw, ema = weights_of(tuned, "raw"), weights_of(tuned)
     assert any(not torch.equal(raw[name], ema[name]) for name in raw)
     weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     chosen = TrainingSettings(use_ema=True, ema_decay=0.995)
@@ -244,8 +244,8 @@ def test_a_checkpoint_that_is_none_is_named(run, tmp_path):
 
 def test_the_moving_average_is_saved_beside_the_weights_and_differs(run):
     tuned, _ = run(use_ema=True, ema_decay=0.9)
-    assert tuned.versions().keys() == {"tuned", "ema"}
-    raw, ema = weights_of(tuned), weights_of(tuned, "ema")
+    assert tuned.versions().keys() == {"tuned", "raw"}
+    raw, ema = weights_of(tuned, "raw"), weights_of(tuned)
     assert raw.keys() == ema.keys()
     assert any(not torch.equal(raw[name], ema[name]) for name in raw)
     tuned.verify()

@@ -1,0 +1,24 @@
+"""What a model learned from, in words: counts and sizes, no names and no paths."""
+
+from sanaflow.cache.index import CaptionCache, LatentCache
+
+SIZES = 8
+
+
+def trained_on(latents: LatentCache, captions: CaptionCache) -> str:
+    """A paragraph for the model card."""
+    entries = latents.entries
+    learned = entries[entries["role"] != "eval"]
+    pictures, kept = learned["id"].nunique(), learned.loc[learned["role"] == "regularisation", "id"].nunique()
+    held_out = entries.loc[entries["role"] == "eval", "id"].nunique()
+    texts = captions.captions.loc[captions.captions["id"].isin(learned["id"]), "caption"].nunique()
+    sizes = learned.drop_duplicates(["id", "width", "height"]).groupby(["width", "height"]).size()
+    sizes = sizes.sort_values(ascending=False, kind="stable")
+    shown = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in sizes[:SIZES].items())
+    more = f" and {len(sizes) - SIZES} more" if len(sizes) > SIZES else ""
+    said = [f"{pictures:,} pictures with {texts:,} captions, at {shown}{more} pixels."]
+    if kept:
+        said.append(f"{kept:,} of the pictures are there to keep it from forgetting (regularisation).")
+    if held_out:
+        said.append(f"{held_out:,} pictures were held out.")
+    return " ".join(said)
