@@ -11,6 +11,7 @@ from sanaflow.config import (
     CandidateSettings,
     EvaluationSettings,
     ModelSettings,
+    NotificationSettings,
     PromotionSettings,
     PublishingSettings,
     QualitySettings,
@@ -36,6 +37,7 @@ def evaluate(
     evaluation: EvaluationSettings = EvaluationSettings(),
     promotion: PromotionSettings = PromotionSettings(),
     publishing: PublishingSettings = PublishingSettings(),
+    notifications: NotificationSettings = NotificationSettings(),
 ) -> None:
     """Score the candidate beside the base. Takes the YAML of `finetune`, with a `candidate`."""
     base, latents, captions = encode(model, datasets, quality, caches, training, validation, evaluation)

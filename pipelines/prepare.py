@@ -11,6 +11,7 @@ from sanaflow.config import (
     CacheSettings,
     EvaluationSettings,
     ModelSettings,
+    NotificationSettings,
     PromotionSettings,
     PublishingSettings,
     QualitySettings,
@@ -40,6 +41,7 @@ def prepare(
     evaluation: EvaluationSettings = EvaluationSettings(),
     promotion: PromotionSettings = PromotionSettings(),
     publishing: PublishingSettings = PublishingSettings(),
+    notifications: NotificationSettings = NotificationSettings(),
 ) -> None:
     """Encode pictures, captions and prompts. Takes the YAML of `finetune`, whose other sections wait there."""
     encode(model, datasets, quality, caches, training, validation, evaluation)

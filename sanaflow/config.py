@@ -135,6 +135,20 @@ class PromotionSettings(Section):
     """How like its nearest training picture a drawn one may be at most, as CLIP's cosine."""
 
 
+class NotificationSettings(Section):
+    """Who is told of a new model, with its scores' verdict. The stack's alerter, if it has one, is told always."""
+
+    webhook_secret: str | None = None
+    """A ZenML secret whose value `url` is a webhook, or an environment variable with it; never the address itself."""
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value and "://" in value:
+            raise ValueError("is an address, which is a secret: put it into a ZenML secret, and name that here")
+        return value
+
+
 class CandidateSettings(Section):
     """The model that `pipelines.evaluate` scores beside the base."""
 
@@ -203,6 +217,7 @@ class RunSettings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     promotion: PromotionSettings = PromotionSettings()
     publishing: PublishingSettings = PublishingSettings()
+    notifications: NotificationSettings = NotificationSettings()
     candidate: CandidateSettings | None = None
     """Only of `pipelines.evaluate`."""
 

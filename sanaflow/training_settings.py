@@ -66,6 +66,9 @@ class TrainingSettings(Section):
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     use_dora: bool = False
     """Weight-decomposed LoRA (https://arxiv.org/abs/2402.09353), with lora_type 'standard'."""
+    start_from: Literal["base", "champion"] = "base"
+    """champion: go on from the weights of the model version in the stage `promotion.promote_to`, if it is of the same
+    base and kind; from the base where there is none."""
     from_scratch: bool = False
     """Start from random weights in the model's shape, or that of `transformer_config`."""
     transformer_config: dict[str, Any] | None = None
@@ -198,6 +201,8 @@ class TrainingSettings(Section):
             self._only_with("lora_type 'lycoris'", "lycoris_config")
         if self.model_type == "lora" and self.from_scratch:
             raise ValueError("'from_scratch' and model_type 'lora' contradict each other: remove one")
+        if self.start_from == "champion" and self.from_scratch:
+            raise ValueError("'from_scratch' and start_from 'champion' contradict each other: remove one")
         if not self.from_scratch:
             self._only_with("from_scratch", "transformer_config")
         return self

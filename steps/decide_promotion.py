@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from zenml import get_step_context, step
+from zenml import step
 
 from materializers.promotion_decision import PromotionDecisionMaterializer
 from sanaflow.config import PromotionSettings
@@ -10,17 +10,19 @@ from sanaflow.evaluation.gate import PromotionDecision, decide
 from sanaflow.evaluation.held_out_loss import HeldOutLoss
 from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.champion import Champion
+from sanaflow.model.tuned import SanaModel
+from steps.trained_version import trained_version
 
 
 @step(enable_cache=False, output_materializers=PromotionDecisionMaterializer)
 def decide_promotion(
-    scores: ClipScores, losses: HeldOutLoss, champion: Champion, promotion: PromotionSettings
+    tuned: SanaModel, scores: ClipScores, losses: HeldOutLoss, champion: Champion, promotion: PromotionSettings
 ) -> Annotated[PromotionDecision, "promotion_decision"]:
-    """Hold every rule against the scores; if all hold, this run's model version takes the champion's place."""
+    """Hold every rule against the scores; if all hold, its model version takes the champion's place."""
     decision = decide(scores, losses, promotion, keeps_its_place=champion.keeps_its_place)
-    version = get_step_context().model
+    version = trained_version()
     if decision.promote:
         version.set_stage(decision.stage, force=True)
     verdict = "promoted" if decision.promote else "not promoted"
-    print(f"model {version.name}, version {version.version}: {verdict} to {decision.stage}: {decision.reason()}")
+    print(f"model {version.model.name}, version {version.name}: {verdict} to {decision.stage}: {decision.reason()}")
     return decision

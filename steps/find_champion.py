@@ -28,7 +28,8 @@ def find_champion(tuned: SanaModel, promotion: PromotionSettings) -> Annotated[C
     if artifact is None:
         return Champion(version, keeps_its_place=f"version {version} has no artifact 'tuned_model'")
     try:
-        return as_champion(version, artifact.load(), tuned)
+        before = found.get_artifact("champion")
+        return as_champion(version, artifact.load(), tuned, before.load() if before else None)
     except (InputError, OSError):  # as when it was made on another stack
         reason = f"version {version} can't be scored: its artifact 'tuned_model' can't be read from the active stack"
         return Champion(version, keeps_its_place=reason)

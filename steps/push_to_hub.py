@@ -14,6 +14,7 @@ from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.publishing.manifest import HubRelease
 from steps.store_folder import store_folder
+from steps.trained_version import trained_version
 
 
 @step(enable_cache=False, output_materializers=HubReleaseMaterializer)
@@ -46,5 +47,5 @@ def push_to_hub(
         default_folder=store_folder("releases") / tuned.digest(),
         made_by={"run": str(made_in.id), **({"code": code} if code else {}), **package_versions()},
         trained_on=trained_on(latents, captions),
-        model_version=str(context.model.version),
+        model_version=str(trained_version().name),
     )

@@ -21,6 +21,7 @@ def train_here(
     run_folder: Path,
     models_folder: Path,
     checkpoints: CheckpointsOnHub | None = None,
+    start: SanaModel | None = None,
 ) -> tuple[SanaModel, TrainingLog]:
     """Train, drawing into `run_folder`; weights go to the hub on the way if there is a repository for them."""
     from sanaflow.evaluation.sampling import validation_drawer
@@ -37,6 +38,7 @@ def train_here(
         validation=validation,
         draw=draw if validation.prompts() else None,
         mirror=checkpoint_mirror(run_folder.name),
+        start=start,
         publish=partial(_push, checkpoints) if checkpoints else None,
     )
 

@@ -14,7 +14,7 @@ from sanaflow.training.log import TrainingLog
 from steps.code_dependencies import ROOT
 from steps.train_here import train_here
 
-INPUTS = ("latents", "captions", "model")
+INPUTS = ("latents", "captions", "model", "start")
 
 
 def train_in_processes(
@@ -27,7 +27,8 @@ def train_in_processes(
 ) -> tuple[SanaModel, TrainingLog]:
     """Start the processes and read what they made. Raises what `launch` raises."""
     run_folder.mkdir(parents=True, exist_ok=True)
-    request = {"inputs": {name: str(inputs[name]) for name in INPUTS}, "models_folder": str(models_folder)}
+    ids = {name: str(inputs[name]) for name in INPUTS if name in inputs}
+    request = {"inputs": ids, "models_folder": str(models_folder)}
     settings = {"training": training.model_dump(mode="json"), "validation": validation.model_dump(mode="json")}
     on_hub = {"checkpoints": checkpoints and checkpoints.model_dump()}
     (run_folder / "request.json").write_text(json.dumps(request | settings | on_hub))
@@ -43,10 +44,19 @@ def main(run_folder: Path) -> None:
     request = json.loads((run_folder / "request.json").read_text())
     training, validation = TrainingSettings(**request["training"]), ValidationSettings(**request["validation"])
     with errors_told(run_folder):
-        latents, captions, model = (Client().get_artifact_version(request["inputs"][name]).load() for name in INPUTS)
+        found = {name: Client().get_artifact_version(id).load() for name, id in request["inputs"].items()}
+        first = found.pop("start").tuned if "start" in found else None
         models_folder = Path(request["models_folder"])
         checkpoints = CheckpointsOnHub(**said) if (said := request["checkpoints"]) else None
-        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder, checkpoints)
+        tuned, log = train_here(
+            **found,
+            training=training,
+            validation=validation,
+            run_folder=run_folder,
+            models_folder=models_folder,
+            checkpoints=checkpoints,
+            start=first,
+        )
     if is_first():
         log.write(run_folder / "log")
         (run_folder / "tuned.json").write_text(json.dumps(asdict(tuned) | {"folder": str(tuned.folder)}))

@@ -11,6 +11,7 @@ from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import CheckpointsOnHub, TrainingSettings, ValidationSettings
 from sanaflow.digests import digest_of
 from sanaflow.evaluation.gallery import Gallery
+from sanaflow.model.champion import Champion
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.log import TrainingLog
@@ -35,6 +36,7 @@ def train_sana(
     training: TrainingSettings,
     validation: ValidationSettings,
     checkpoints: CheckpointsOnHub | None = None,
+    start: Champion | None = None,
 ) -> tuple[
     Annotated[SanaModel, "tuned_model"],
     Annotated[TrainingLog, "training_log"],
@@ -46,10 +48,14 @@ def train_sana(
     from steps.train_processes import train_in_processes
 
     settings = [training.model_dump(), validation.model_dump()]
-    same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, code_digest(*CODE)])
+    first = start.tuned if start else None
+    begun = first.digest() if first else "base"
+    same_run = digest_of([latents.digest(), captions.digest(), model.digest(), settings, begun, code_digest(*CODE)])
     run_folder, models_folder = store_folder("training") / same_run, store_folder("models")
     if training.num_processes == 1:
-        tuned, log = train_here(latents, captions, model, training, validation, run_folder, models_folder, checkpoints)
+        tuned, log = train_here(
+            latents, captions, model, training, validation, run_folder, models_folder, checkpoints, first
+        )
     else:
         inputs = {name: artifacts[0].id for name, artifacts in get_step_context().inputs.items()}
         tuned, log = train_in_processes(inputs, training, validation, run_folder, models_folder, checkpoints)

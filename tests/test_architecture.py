@@ -16,7 +16,7 @@ MAY_USE = {
     "evaluation": {"images", "model", "cache", "training"},
     "publishing": {"model", "cache", "evaluation"},
 }
-SHARED = {"config", "datasets", "digests", "errors", "hub", "paths", "progress", "prompts", "section"}
+SHARED = {"config", "datasets", "digests", "errors", "hub", "notifications", "paths", "progress", "prompts", "section"}
 SHARED |= {"training_settings", "validation_settings"}
 
 

@@ -226,6 +226,19 @@ def load_lycoris(transformer: SanaTransformer2DModel, folder: Path) -> None:
     network.requires_grad_(False).eval().to(transformer.device)
 
 
+def load_lycoris_weights(network: LycorisNetwork, folder: Path) -> None:
+    """Read what `save_lycoris` wrote into a network of the same configuration.
+
+    Raises:
+        InputError: It is another one's, as a DyLoRA's is, which is saved as a LoCon.
+    """
+    try:
+        network.load_state_dict(load_file(folder / LORA_FILE))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"training.start_from: the adapter in '{folder}' doesn't fit ({reason[:200]})") from None
+
+
 def _hook_in(network: LycorisNetwork, transformer: SanaTransformer2DModel) -> None:
     """Let the transformer answer with the adapter, and take it along wherever it is moved."""
     network.apply_to()

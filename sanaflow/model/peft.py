@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from diffusers import SanaPipeline, SanaTransformer2DModel
 from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
@@ -72,3 +72,16 @@ def save_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:
 def load_lora(transformer: SanaTransformer2DModel, folder: Path) -> None:
     """Add the adapter that `save_lora` wrote."""
     transformer.load_lora_adapter(folder, prefix="transformer", weight_name=LORA_FILE)
+
+
+def load_lora_weights(transformer: SanaTransformer2DModel, folder: Path) -> None:
+    """Read the weights that `save_lora` wrote into the adapter that is there.
+
+    Raises:
+        InputError: They are of another one.
+    """
+    held = {name.removeprefix("transformer."): value for name, value in load_file(folder / LORA_FILE).items()}
+    wanted = get_peft_model_state_dict(transformer)
+    if {n: v.shape for n, v in held.items()} != {n: v.shape for n, v in wanted.items()}:
+        raise InputError(f"training.start_from: the LoRA in '{folder}' is on other layers or of another rank")
+    set_peft_model_state_dict(transformer, held)

@@ -12,8 +12,8 @@ from diffusers import SanaTransformer2DModel
 from sanaflow.config import TrainingSettings
 from sanaflow.model.attention import keep_linear_attention_fp32
 from sanaflow.model.loading import DTYPES, load_transformer
-from sanaflow.model.lycoris import attach_lycoris, load_lycoris, lycoris_off, save_lycoris
-from sanaflow.model.peft import attach_lora, load_lora, lora_off, save_lora
+from sanaflow.model.lycoris import attach_lycoris, load_lycoris, load_lycoris_weights, lycoris_off, save_lycoris
+from sanaflow.model.peft import attach_lora, load_lora, load_lora_weights, lora_off, save_lora
 from sanaflow.model.quantisation import quantise
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.scratch import random_transformer
@@ -31,12 +31,14 @@ class Tunable:
         transformer: The model, adapter and all.
         save: Writes the weights as they are now into a folder. Given them by name, whole and on the CPU, as the
             model's own may be split over processes.
+        load: Reads what `save` wrote.
         without_adapter: A context in which the transformer is what it was before.
         has_adapter: Whether there is one.
     """
 
     transformer: SanaTransformer2DModel
     save: Callable[[Path, Weights], None]
+    load: Callable[[Path], None]
     without_adapter: Callable[[], AbstractContextManager[None]] = nullcontext
     has_adapter: bool = False
 
@@ -64,7 +66,11 @@ def tunable_of(transformer: SanaTransformer2DModel, settings: TrainingSettings, 
     """A transformer at hand with what is trained of it, as `load_tunable` gives it."""
     if settings.model_type == "full":
         transformer.requires_grad_(True)
-        return Tunable(transformer, save=lambda folder, weights: save_full(transformer, folder, weights))
+        return Tunable(
+            transformer,
+            save=lambda folder, weights: save_full(transformer, folder, weights),
+            load=lambda folder: _load_full(transformer, folder),
+        )
     if settings.base_model_precision != "no_change":
         quantise(transformer, settings.base_model_precision, settings.quantize_via, device)
     if settings.lora_type == "standard":
@@ -72,6 +78,7 @@ def tunable_of(transformer: SanaTransformer2DModel, settings: TrainingSettings, 
         return Tunable(
             transformer,
             save=lambda folder, _: save_lora(transformer, folder),
+            load=lambda folder: load_lora_weights(transformer, folder),
             without_adapter=lambda: lora_off(transformer),
             has_adapter=True,
         )
@@ -79,6 +86,7 @@ def tunable_of(transformer: SanaTransformer2DModel, settings: TrainingSettings, 
     return Tunable(
         transformer,
         save=lambda folder, _: save_lycoris(network, settings.lycoris_config, folder),
+        load=lambda folder: load_lycoris_weights(network, folder),
         without_adapter=lambda: lycoris_off(network),
         has_adapter=True,
     )
@@ -104,6 +112,10 @@ def load_tuned(tuned: SanaModel, model: ModelReference, version: str = "tuned") 
         transformer = load_transformer(model)
         (load_lora if tuned.kind == "standard" else load_lycoris)(transformer, folder)
     return transformer.requires_grad_(False).eval()
+
+
+def _load_full(transformer: SanaTransformer2DModel, folder: Path) -> None:
+    transformer.load_state_dict(SanaTransformer2DModel.from_pretrained(folder).state_dict())
 
 
 def save_full(transformer: SanaTransformer2DModel, folder: Path, weights: Weights) -> None:

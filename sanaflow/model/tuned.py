@@ -21,6 +21,7 @@ class SanaModel:
         data_digests: Digests of the latent and the caption cache it saw.
         settings: The training settings.
         kind: What the folder holds.
+        started_from: Digest of the tuned model whose weights it began with; None: the base model's.
         ema: Whether its folder `ema` holds the moving average, in the same form. The average is then what is drawn
             with, judged and released; the weights that training ended with are beside it.
     """
@@ -33,6 +34,7 @@ class SanaModel:
     settings: dict
     kind: str = "full"
     ema: bool = False
+    started_from: str | None = None
 
     def digest(self) -> str:
         """sha256 over the weights and the config."""

@@ -45,6 +45,7 @@ def train_sana(
     draw: Draw | None = None,
     mirror: Mirror | None = None,
     publish: Callable[[Path, int], None] | None = None,
+    start: SanaModel | None = None,
 ) -> tuple[SanaModel, TrainingLog]:
     """Train the model's transformer, or an adapter on it, and put it into `models_folder`, named by its content.
 
@@ -60,6 +61,7 @@ def train_sana(
         validation: When to draw and to measure.
         draw: See `Draw`.
         mirror: Where checkpoints are copied to, for another machine to go on from.
+        start: The weights to begin with; None: the model's own.
         publish: Given a folder with the weights as they would be released, and the step, after each checkpoint.
 
     Raises:
@@ -73,6 +75,9 @@ def train_sana(
         batches = Batches(latents, captions, settings)
         evaluation = EvaluationLoss(latents, captions, validation, batch_size=settings.train_batch_size)
         tunable = load_tunable(model, settings, accelerator.device)
+        if start:
+            start.verify()
+            tunable.load(start.versions()["tuned"])
         setup = set_up(tunable, batches, settings=settings, accelerator=accelerator)
         identity = identity_of(latents, captions, model, settings)
         if accelerator.is_main_process:
@@ -105,6 +110,7 @@ def train_sana(
         settings=settings.model_dump(),
         kind="full" if settings.model_type == "full" else settings.lora_type,
         ema=settings.use_ema,
+        started_from=start.digest() if start else None,
     )
     return tuned, log
 

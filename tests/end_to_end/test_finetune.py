@@ -18,7 +18,7 @@ from tests.environment import PROJECT
 
 ALWAYS = {
     *("check_hub_access", "resolve_model", "download_dataset"),
-    *("find_champion", "decide_promotion", "push_to_hub"),
+    *("find_champion", "decide_promotion", "push_to_hub", "end_run"),
 }
 LATENTS = {"look_up_latents", "encode_latents", "merge_latents"}
 CAPTIONS = {"look_up_captions", "encode_captions", "merge_captions"}

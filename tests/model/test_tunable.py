@@ -231,3 +231,25 @@ def test_a_lora_may_be_on_some_layers_only(talkative_sana):
 def test_a_layer_that_can_not_have_a_lora_is_one_line(target, talkative_sana):
     with pytest.raises(InputError, match=r"lora_target_modules doesn't fit"):
         load_tunable(talkative_sana, lora(lora_type="standard", lora_target_modules=[target]), CPU)
+
+
+@pytest.mark.parametrize("kind", ["full", "lokr", "lokr, decomposed", "loha", "lora", "dora"])
+def test_what_was_saved_can_be_gone_on_from(kind, talkative_sana, tmp_path):
+    settings = TrainingSettings() if kind == "full" else lora(**KINDS[kind])
+    first, second = (load_tunable(talkative_sana, settings, CPU) for _ in range(2))
+    learn(first, steps=2)
+    second.load(save(first, tmp_path, settings, talkative_sana).folder)
+    for (name, one), other in zip(first.weights().items(), second.weights().values(), strict=True):
+        assert torch.equal(one, other), name
+    assert learn(second, steps=2)[0] < learn(load_tunable(talkative_sana, settings, CPU), steps=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"), [("lora", {"lora_type": "standard", "lora_rank": 8}), ("dylora", KINDS["dylora"])]
+)
+def test_weights_of_another_shape_are_refused_in_one_line(made, wanted, talkative_sana, tmp_path):
+    settings = lora(**KINDS[made])
+    saved = save(load_tunable(talkative_sana, settings, CPU), tmp_path, settings, talkative_sana)
+    with pytest.raises(InputError, match=r"training\.start_from: the") as caught:
+        load_tunable(talkative_sana, lora(**wanted), CPU).load(saved.folder)
+    assert "\n" not in caught.value.message

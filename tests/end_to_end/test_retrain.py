@@ -1,13 +1,16 @@
-"""A model version takes the champion's place if it draws better, by real scores on the bundled model."""
+"""Retraining: unchanged, better, worse. Real scores on the bundled model decide."""
 
+import json
 import shutil
 import uuid
 
 import pytest
 from zenml.client import Client
 
+from pipelines.retrain import retrain
 from tests.end_to_end.test_finetune import ALWAYS, artifact, ran, run
 from tests.environment import PROJECT, SANA_TINY
+from tests.servers.loopback import LoopbackHandler, LoopbackServer
 from tests.training.test_learning import BUDGET, DRAWN, NEW
 
 
@@ -30,8 +33,9 @@ def learned(tmp_path, write_run):
             validation={"validation_prompt": None, "eval_timesteps": 2},
             evaluation={"evaluation_model": "packaged", "evaluation_prompts": list(NEW), **DRAWN},
             promotion={"promote_to": "production"},
+            notifications={"webhook_secret": "TEAM_WEBHOOK"},
         )
-        return run(path)
+        return run(path, retrain)
 
     return model["name"], train
 
@@ -44,18 +48,40 @@ def in_production(name: str) -> str:
     return Client().get_model_version(name, "production").get_artifact("tuned_model").load().digest()
 
 
-def test_a_better_model_is_promoted_and_a_worse_one_leaves_the_champion_in_its_place(learned):
+class Webhook(LoopbackHandler):
+    def do_POST(self) -> None:
+        self.owner.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the team was told."""
+    with LoopbackServer(Webhook) as server:
+        server.told = []
+        monkeypatch.setenv("TEAM_WEBHOOK", f"{server.url}/secret-path")
+        yield server.told
+
+
+def test_a_better_model_is_promoted_nothing_new_leaves_no_trace_and_a_worse_one_is_refused(learned, told, capsys):
     name, train = learned
     better = train()
     assert decision(better).promote, decision(better).reason()
     assert decision(better).against == "base"
     champion = artifact(better, "train_sana", "tuned_model").load()
     assert in_production(name) == champion.digest()
+    assert len(told) == 1 and f"Model '{name}', version 1, is trained and promoted to production" in told[0]
 
     again = train()
     assert ran(again) == ALWAYS
     assert not decision(again).promote
     assert "has these very weights" in decision(again).reason()
+    said = capsys.readouterr().out
+    assert "nothing new: these weights are version 1" in said and "secret-path" not in said
+    assert [version.name for version in Client().list_model_versions(model=name)] == ["1"]
+    assert len(told) == 1, "of nothing, nobody is told"
 
     worse = train(learning_rate=0.2)
     rules = decision(worse).rules.set_index("rule")
@@ -64,7 +90,27 @@ def test_a_better_model_is_promoted_and_a_worse_one_leaves_the_champion_in_its_p
     assert not rules.at["min_clip_gain, significant", "holds"]
     assert not rules.at["max_eval_loss_increase", "holds"]
     assert in_production(name) == champion.digest()
+    assert "version 2, is trained and not promoted to production" in told[1]
     versions = Client().list_model_versions(model=name)
-    assert len(versions) == 3, "every run is a version, with its scores and its decision"
+    assert len(versions) == 2, "every trained model is a version, with its scores and its decision"
     for version in versions:
         assert {"clip_scores", "held_out_loss", "promotion_decision", "latent_cache"} <= set(version.data_artifacts)
+
+
+def test_training_goes_on_from_the_champion_once_the_data_change(write_run, pictures):
+    model = {"name": f"going-on-{uuid.uuid4().hex[:8]}"}
+
+    def train():
+        anyhow = {"min_clip_gain": None, "max_eval_loss_increase": None}
+        return run(write_run({"model": model}, training={"start_from": "champion"}, promotion=anyhow), retrain)
+
+    def weights(finished):
+        return artifact(finished, "train_sana", "tuned_model").load()
+
+    first, same = train(), train()
+    assert weights(first).started_from is None
+    assert ran(same) == ALWAYS | {"find_start"}, "the champion is what these data make: nothing is trained again"
+    shutil.copy(PROJECT / "assets/pictures/umbrella.webp", pictures)
+    grown, same = train(), train()
+    assert weights(grown).started_from == weights(first).digest()
+    assert ran(same) == ALWAYS | {"find_start"}
