@@ -1,4 +1,4 @@
-"""ZenML pipelines that check their YAML first, and stop at the first step that fails."""
+"""ZenML pipelines that check their YAML first, and stop at the first step that fails, where the stack can."""
 
 import importlib
 import inspect
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from zenml import Model
+from zenml.client import Client
 from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
@@ -38,7 +39,11 @@ class StrictPipeline(Pipeline):
             options["steps"] = same | dict(options.get("steps") or {})
         commit = code_commit()
         options["extra"] = {**({"code_commit": commit} if commit else {}), **(options.get("extra") or {})}
-        return super().with_options(**options)
+        ready = super().with_options(**options)
+        modes = Client().active_stack.orchestrator.supported_execution_modes
+        if ExecutionMode.FAIL_FAST not in modes:  # Kubeflow, Vertex, ...: ZenML refuses what they don't know
+            ready.configure(execution_mode=modes[0])
+        return ready
 
     def _check_sections(self, run: RunSettings, path: str) -> None:
         """See that the pipeline takes what the YAML has, and has what it needs; ZenML says neither in one line."""

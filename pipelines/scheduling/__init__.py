@@ -1,0 +1,1 @@
+"""Schedules of stacks whose orchestrator has none, and of those that have."""
