@@ -8,7 +8,7 @@ export ZENML_LOCAL_STORES_PATH := $(CURDIR)/.zenml/local_stores
 export ZENML_ANALYTICS_OPT_IN := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dashboard test check bench sana-tiny clean
+.PHONY: help setup demo dashboard lineage test check bench sana-tiny clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,9 @@ demo: setup ## Fine-tune the bundled tiny Sana on the bundled pictures, score it
 dashboard: setup ## Start ZenML's dashboard here and print the page of the last run
 	@$(BIN)/python -m pipelines.dashboard
 
+lineage: setup ## Write lineage.html: what each model comes from, and what models share
+	@$(BIN)/python -m sanaflow lineage --html lineage.html
+
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest
 
@@ -41,4 +44,4 @@ sana-tiny: setup ## Build the bundled model anew from packaged pictures, hours o
 	@$(BIN)/python -m benchmarks.sana_tiny
 
 clean: ## Delete this project's ZenML state and the demo's release
-	@rm -rf .zenml release
+	@rm -rf .zenml release lineage.html

@@ -1,6 +1,7 @@
-"""Which code a run is made by."""
+"""Which code a run is made by: ours, and that of the packages that matter most."""
 
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,3 +15,9 @@ def code_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return said.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Of what a model depends on most, where the run is started."""
+    packages = ("sanaflow", "torch", "diffusers", "transformers", "peft", "lycoris-lora")
+    return {name: metadata.version(name) for name in packages}

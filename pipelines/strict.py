@@ -12,7 +12,7 @@ from zenml.client import Client
 from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
-from pipelines.code_commit import code_commit
+from pipelines.code_commit import code_commit, package_versions
 from pipelines.run_file import check_run_file
 from sanaflow.config import RunSettings, read_yaml
 from sanaflow.errors import InputError
@@ -38,7 +38,8 @@ class StrictPipeline(Pipeline):
             same = {f"{name}_{number}": said[name] for name in fanned_out for number in others}  # ZenML's own numbers
             options["steps"] = same | dict(options.get("steps") or {})
         commit = code_commit()
-        options["extra"] = {**({"code_commit": commit} if commit else {}), **(options.get("extra") or {})}
+        made_by = {"packages": package_versions(), **({"code_commit": commit} if commit else {})}
+        options["extra"] = made_by | (options.get("extra") or {})
         ready = super().with_options(**options)
         modes = Client().active_stack.orchestrator.supported_execution_modes
         if ExecutionMode.FAIL_FAST not in modes:  # Kubeflow, Vertex, ...: ZenML refuses what they don't know

@@ -31,13 +31,14 @@ def push_to_hub(
 
     Runs every time and changes nothing if all is there already: a release that was deleted comes back.
     """
-    from sanaflow.publishing.release import package_versions, publish
+    from sanaflow.publishing.release import publish
     from sanaflow.publishing.trained_on import trained_on
 
     context = get_step_context()
     [artifact] = context.inputs["tuned"]
     made_in = Client().get_pipeline_run(str(artifact.producer_pipeline_run_id))
-    code = made_in.config.extra.get("code_commit")
+    code, version = made_in.config.extra.get("code_commit"), trained_version()
+    where = f"`python -m sanaflow lineage {version.model.name}@{version.name} --pictures` says more where it was made"
     return publish(
         tuned,
         model=model,
@@ -45,7 +46,11 @@ def push_to_hub(
         gallery=gallery,
         settings=publishing,
         default_folder=store_folder("releases") / tuned.digest(),
-        made_by={"run": str(made_in.id), **({"code": code} if code else {}), **package_versions()},
+        made_by={
+            **{"version": f"{version.model.name}@{version.name}; {where}", "run": str(made_in.id)},
+            **({"code": code} if code else {}),
+            **made_in.config.extra.get("packages", {}),
+        },
         trained_on=trained_on(latents, captions),
-        model_version=str(trained_version().name),
+        model_version=str(version.name),
     )

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 from sanaflow.config import PublishingSettings
@@ -76,12 +75,6 @@ def publish(
         return HubRelease(files, folder)
     commit, url = push(folder, files, repo=repo, private=settings.hub_private, tag=model_version)
     return HubRelease(files, folder, repo, commit, url)
-
-
-def package_versions() -> dict[str, str]:
-    """Of what a release depends on most."""
-    packages = ("sanaflow", "torch", "diffusers", "transformers", "peft", "lycoris-lora")
-    return {name: metadata.version(name) for name in packages}
 
 
 def _written(folder: Path, card: str, scores: ClipScores, gallery: Gallery) -> dict[str, Path]:
