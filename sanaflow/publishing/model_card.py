@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from PIL import Image
 
-from sanaflow.config import PublishingSettings
+from sanaflow.config import PublishingSettings, TrainingSettings
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.hub import HUB_ERRORS
@@ -30,6 +30,10 @@ USED_IN = {
     "standard": "diffusers (`load_lora_weights`)",
     "lycoris": "diffusers together with LyCORIS; `load_lora_weights` doesn't read it",
 }
+ALWAYS_SHOWN = (
+    *("model_type", "max_train_steps", "train_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("lr_scheduler", "optimizer", "mixed_precision", "caption_dropout_probability", "flow_schedule_shift", "seed"),
+)
 TORCH_DTYPE = {
     None: "torch.float32",
     "fp32": "torch.float32",
@@ -121,7 +125,7 @@ scores with the others.
 
 {trained_on or "Not known."}
 
-The settings that are not empty:
+Its settings, where they aren't the default:
 
 ```json
 {json.dumps(_shown_settings(tuned.settings), indent=2)}
@@ -141,10 +145,14 @@ Limits: what the base model can't draw and was not taught, this one can't draw e
 
 
 def _shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are set; where a run began from is a path on somebody's machine."""
-    of_adapters = ("lora", "lycoris") if settings.get("model_type") == "full" else ()
-    left_out = ("resume_from_checkpoint", "checkpoint", *of_adapters)
-    return {key: value for key, value in settings.items() if value and not key.startswith(left_out)}
+    """Those that always matter, and those that are not the default; where a run began from is a private path."""
+    defaults = TrainingSettings().model_dump(mode="json")
+    left_out = ("resume_from_checkpoint", "checkpoint", "num_processes")
+    return {
+        key: value
+        for key, value in settings.items()
+        if key in ALWAYS_SHOWN or (value != defaults.get(key) and not key.startswith(left_out))
+    }
 
 
 def _results(scores: ClipScores, summary: pd.DataFrame) -> list[EvalResult]:

@@ -10,15 +10,18 @@ def trained_on(latents: LatentCache, captions: CaptionCache) -> str:
     entries = latents.entries
     learned = entries[entries["role"] != "eval"]
     pictures, kept = learned["id"].nunique(), learned.loc[learned["role"] == "regularisation", "id"].nunique()
-    held_out = entries.loc[entries["role"] == "eval", "id"].nunique()
+    measured = set(entries.loc[entries["role"] == "eval", "id"])
+    held_out, shown = len(measured - set(learned["id"])), len(measured & set(learned["id"]))
     texts = captions.captions.loc[captions.captions["id"].isin(learned["id"]), "caption"].nunique()
     sizes = learned.drop_duplicates(["id", "width", "height"]).groupby(["width", "height"]).size()
     sizes = sizes.sort_values(ascending=False, kind="stable")
-    shown = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in sizes[:SIZES].items())
+    listed = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in sizes[:SIZES].items())
     more = f" and {len(sizes) - SIZES} more" if len(sizes) > SIZES else ""
-    said = [f"{pictures:,} pictures with {texts:,} captions, at {shown}{more} pixels."]
+    said = [f"{pictures:,} pictures with {texts:,} captions, at {listed}{more} pixels."]
     if kept:
         said.append(f"{kept:,} of the pictures are there to keep it from forgetting (regularisation).")
     if held_out:
         said.append(f"{held_out:,} pictures were held out.")
+    if shown:
+        said.append(f"The loss was measured on {shown:,} of those that it was trained on.")
     return " ".join(said)
