@@ -8,7 +8,7 @@ export ZENML_LOCAL_STORES_PATH := $(CURDIR)/.zenml/local_stores
 export ZENML_ANALYTICS_OPT_IN := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dashboard lineage test check bench sana-tiny clean
+.PHONY: help setup demo dashboard lineage test test-cluster check bench sana-tiny clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -33,6 +33,9 @@ lineage: setup ## Write lineage.html: what each model comes from, and what model
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest
+
+test-cluster: setup ## Run the pipeline on a double of a Kubernetes cluster; minutes, wants the rights of root
+	@$(BIN)/python -m pytest -m cluster
 
 check: setup ## Lint, formatting, types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -5,6 +5,7 @@ import yaml
 
 from pipelines.finetune import finetune
 from pipelines.run_file import check_run_file
+from sanaflow.config import parse_run_settings, read_yaml
 from sanaflow.errors import InputError
 from tests.environment import PROJECT
 
@@ -28,9 +29,26 @@ def mistakes(tmp_path):
     return check
 
 
-@pytest.mark.parametrize("path", sorted(PROJECT.glob("configs/**/*.yaml")), ids=lambda p: p.name)
+STACKS = sorted(PROJECT.glob("configs/stacks/*.yaml"))
+OF_ANOTHER_STACK = PROJECT / "configs/kubernetes.yaml"
+RUNS = sorted({*PROJECT.glob("configs/**/*.yaml")} - {*STACKS, OF_ANOTHER_STACK})
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.name)
 def test_every_configuration_in_the_repository_is_good(path):
     assert check_run_file(str(path)).datasets
+
+
+def test_the_run_for_a_cluster_is_refused_on_a_stack_that_has_none_and_its_parameters_are_good():
+    with pytest.raises(InputError, match=r"'steps\.train_sana\.step_operator' is set, but the active stack has none"):
+        check_run_file(str(OF_ANOTHER_STACK))
+    content = read_yaml(OF_ANOTHER_STACK)
+    assert parse_run_settings(content["parameters"], source=OF_ANOTHER_STACK).datasets
+
+
+@pytest.mark.parametrize("path", STACKS, ids=lambda p: p.name)
+def test_every_stack_has_an_orchestrator_and_an_artifact_store(path):
+    assert {"orchestrator", "artifact_store"} <= yaml.safe_load(path.read_text())["components"].keys()
 
 
 @pytest.mark.parametrize(
