@@ -14,17 +14,13 @@ import ssl
 import tempfile
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import kubernetes_validate
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.servers.certificate import write_certificate
 from tests.servers.kubelet import Kubelet, Node, Object, Objects, now, quantity
 from tests.servers.loopback import LoopbackHandler, LoopbackServer
 
@@ -291,18 +287,3 @@ def _merged(old: Any, change: Any) -> Any:
         return change
     merged = old | {key: _merged(old.get(key), value) for key, value in change.items()}
     return {key: value for key, value in merged.items() if value is not None or key not in change}
-
-
-def write_certificate(folder: Path) -> None:
-    """A self-signed certificate of 127.0.0.1 for a day: ca.crt and tls.key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
-    today = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(today - timedelta(days=1)).not_valid_after(today + timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-    signed = builder.sign(key, hashes.SHA256())
-    (folder / "ca.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "tls.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))

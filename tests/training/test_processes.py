@@ -47,7 +47,7 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(kind, ru
 
     far = 5e-3 if "bf16" in kind else 5e-5
     for version, expected in {name: weights_of(alone, name) for name in alone.versions()}.items():
-        place = tuned_in(folder) if version == "tuned" else tuned_in(folder) / version
+        place = tuned_in(folder) / alone.versions()[version].relative_to(alone.folder)
         [file] = place.glob("*.safetensors")
         found = load_file(file)
         assert found.keys() == expected.keys()
