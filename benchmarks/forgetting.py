@@ -17,10 +17,11 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.sana_tiny.pictures import PROJECT, fetch_pictures, judged
-from sanaflow.config import RunSettings, parse_run_settings, read_yaml
+from sanaflow.config import RunSettings
 from sanaflow.evaluation.judge import score_clip
 from sanaflow.evaluation.scores import summarise
 from sanaflow.model.reference import resolve_model
+from sanaflow.run_yaml import parse_run_settings, read_yaml
 from sanaflow.training.__main__ import prepare
 from sanaflow.training.run import train_sana
 

@@ -12,8 +12,9 @@ from zenml.config.step_configurations import StepConfigurationUpdate
 from zenml.enums import StackComponentType
 from zenml.utils.settings_utils import get_general_settings
 
-from sanaflow.config import RunSettings, parse_run_settings, read_yaml
+from sanaflow.config import RunSettings
 from sanaflow.errors import InputError, nearest
+from sanaflow.run_yaml import parse_run_settings, read_yaml
 
 STEPS = Path(__file__).resolve().parent.parent / "steps"
 

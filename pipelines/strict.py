@@ -14,8 +14,9 @@ from zenml.pipelines.pipeline_definition import Pipeline
 
 from pipelines.code_commit import code_commit, package_versions
 from pipelines.run_file import check_run_file
-from sanaflow.config import RunSettings, read_yaml
+from sanaflow.config import RunSettings
 from sanaflow.errors import InputError
+from sanaflow.run_yaml import read_yaml
 
 
 class StrictPipeline(Pipeline):
@@ -55,12 +56,19 @@ class StrictPipeline(Pipeline):
             raise InputError(f"{path}: 'parameters.candidate' is missing: add it, with the 'name' of what to score")
 
 
-def strict_pipeline(*, model: Model | None = None) -> Callable[[Callable[..., Any]], StrictPipeline]:
-    """Make a pipeline of a function, as ZenML's `@pipeline` does; each run is a version of `model`, if there is one."""
+def strict_pipeline(
+    *, model: Model | None = None, name: str | None = None
+) -> Callable[[Callable[..., Any]], StrictPipeline]:
+    """Make a pipeline of a function, as ZenML's `@pipeline` does; each run is a version of `model`, if there is one.
+
+    Args:
+        model: Of which trained weights are versions.
+        name: None: the function's.
+    """
 
     def make(function: Callable[..., Any]) -> StrictPipeline:
         pipeline = StrictPipeline(
-            name=function.__name__,
+            name=name or function.__name__,
             entrypoint=function,
             execution_mode=ExecutionMode.FAIL_FAST,
             enable_cache=True,

@@ -11,7 +11,7 @@ from sanaflow.evaluation.held_out_loss import HeldOutLoss
 from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.champion import Champion
 from sanaflow.model.tuned import SanaModel
-from steps.trained_version import trained_version
+from steps.model_versions import trained_version
 
 
 @step(enable_cache=False, output_materializers=PromotionDecisionMaterializer)

@@ -2,27 +2,21 @@
 
 from typing import Annotated
 
-from zenml import get_step_context, step
-from zenml.client import Client
-from zenml.exceptions import StepContextError
+from zenml import step
 
 from materializers.champion import ChampionMaterializer
 from sanaflow.config import PromotionSettings
 from sanaflow.errors import InputError
 from sanaflow.model.champion import Champion, as_champion
 from sanaflow.model.tuned import SanaModel
+from steps.model_versions import version_in_stage
 
 
 @step(enable_cache=False, output_materializers=ChampionMaterializer)
 def find_champion(tuned: SanaModel, promotion: PromotionSettings) -> Annotated[Champion, "champion"]:
     """Look which model the tuned one would take the place of. Runs every time: it is a look at the world."""
-    try:
-        name = get_step_context().model.name
-    except StepContextError:  # the run is no version of a model
-        return Champion()
-    try:
-        found = Client().get_model_version(name, promotion.promote_to)
-    except KeyError:
+    found = version_in_stage(promotion.promote_to)
+    if found is None:
         return Champion()
     version, artifact = str(found.name), found.get_artifact("tuned_model")
     if artifact is None:

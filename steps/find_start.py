@@ -2,9 +2,7 @@
 
 from typing import Annotated
 
-from zenml import get_step_context, step
-from zenml.client import Client
-from zenml.exceptions import StepContextError
+from zenml import step
 
 from materializers.champion import ChampionMaterializer
 from sanaflow.cache.index import CaptionCache, LatentCache
@@ -12,7 +10,7 @@ from sanaflow.config import PromotionSettings, TrainingSettings
 from sanaflow.errors import InputError
 from sanaflow.model.champion import Champion, start_from
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel
+from steps.model_versions import version_in_stage
 
 
 @step(enable_cache=False, output_materializers=ChampionMaterializer)
@@ -24,20 +22,18 @@ def find_start(
     promotion: PromotionSettings,
 ) -> Annotated[Champion, "start"]:
     """Look for the champion, for `training.start_from: champion`. Runs every time: it is a look at the world."""
+    found = version_in_stage(promotion.promote_to)
+    artifact = found.get_artifact("tuned_model") if found else None
+    if found is None or artifact is None:
+        print("there is no champion yet: training starts from the base")
+        return Champion()
     try:
-        found = Client().get_model_version(get_step_context().model.name, promotion.promote_to)
-        artifact = found.get_artifact("tuned_model")
-        champion: SanaModel | None = artifact.load() if artifact else None
-    except (KeyError, StepContextError):
-        champion = None
+        champion = artifact.load()
     except (InputError, OSError):
         raise InputError(
             f"training.start_from: version {found.name} can't be read from the active stack: "
             "set it to 'base', or run on the stack that made it"
         ) from None
-    if champion is None:
-        print("there is no champion yet: training starts from the base")
-        return Champion()
     start = start_from(
         str(found.name),
         champion,

@@ -13,8 +13,8 @@ from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.publishing.manifest import HubRelease
+from steps.model_versions import trained_version
 from steps.store_folder import store_folder
-from steps.trained_version import trained_version
 
 
 @step(enable_cache=False, output_materializers=HubReleaseMaterializer)

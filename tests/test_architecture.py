@@ -17,7 +17,7 @@ MAY_USE = {
     "publishing": {"model", "cache", "evaluation"},
 }
 SHARED = {"config", "datasets", "digests", "errors", "hub", "notifications", "paths", "progress", "prompts", "section"}
-SHARED |= {"training_settings", "validation_settings"}
+SHARED |= {"run_yaml", "training_settings", "validation_settings"}
 
 
 def modules(room: str) -> list[Path]:

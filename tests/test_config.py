@@ -1,7 +1,8 @@
 import pytest
 
-from sanaflow.config import TrainingSettings, ValidationSettings, parse_run_settings
+from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
+from sanaflow.run_yaml import parse_run_settings
 
 SMALLEST = {
     "model": {"pretrained_model_name_or_path": "some/model"},

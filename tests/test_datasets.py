@@ -4,11 +4,11 @@ import pytest
 import yaml
 
 from sanaflow.buckets.plan import plan_crops
-from sanaflow.config import parse_run_settings
 from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.captions import caption_filter
 from sanaflow.images.scan import scan_datasets
+from sanaflow.run_yaml import parse_run_settings
 
 SIZES = {"minimum_image_size": 512, "maximum_image_size": 512, "target_downsample_size": 512}
 

@@ -13,8 +13,8 @@ from zenml.pipelines.pipeline_definition import Pipeline
 from zenml.utils.pagination_utils import depaginate
 
 from pipelines.scheduling.pipeline import source_root_here
-from sanaflow.config import read_yaml
 from sanaflow.errors import InputError
+from sanaflow.run_yaml import read_yaml
 
 
 def has_schedules() -> bool:

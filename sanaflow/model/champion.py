@@ -77,6 +77,7 @@ def start_from(
     if (champion.data_digests, champion.settings) == (data, settings):
         if champion.started_from is None:
             return Champion()
-        before = replace(champion, folder=champion.folder.parent / champion.started_from, started_from=None)
+        folder = champion.folder.parent / champion.started_from
+        before = replace(champion, folder=folder, started_from=None, ema=(folder / "ema").is_dir())
         return Champion(f"the one before {version}", before)
     return Champion(version, champion)

@@ -1,6 +1,5 @@
 """The forms in which weights are published: a whole pipeline, an adapter, one file in Sana's own layout."""
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +17,18 @@ from sanaflow.model.tuned import SanaModel
 from sanaflow.publishing.original_layout import save_original
 
 ORIGINAL_FILE = "original/sana.safetensors"
-PLACES = {"full": {"tuned": "transformer", "raw": "transformer_raw"}, "adapter": {"tuned": "", "raw": "raw"}}
-"""Where each of a model's versions is in a release."""
 
 
 def is_pipeline(tuned: SanaModel, settings: PublishingSettings) -> bool:
     """Whether the release is loaded by itself, not on its base."""
     return tuned.kind == "full" or settings.release_merged
+
+
+def place_of(tuned: SanaModel, version: str) -> str:
+    """The folder in a release of one of `tuned.versions()`; '' for the release's own."""
+    if tuned.kind == "full":
+        return {"tuned": "transformer", "raw": "transformer_raw"}[version]
+    return {"tuned": "", "raw": "raw"}[version]
 
 
 def weight_files(
@@ -47,14 +51,13 @@ def weight_files(
         base = model.folder()
         sources = {path: base / path for path in model.files if not path.startswith("transformer/")}
     for version, folder in tuned.versions().items():
-        place = PLACES["full" if tuned.kind == "full" else "adapter"][version]
+        place = place_of(tuned, version)
         if dtype is None:
             made = folder
         elif tuned.kind == "full":
             made = scratch / place
             transformer = SanaTransformer2DModel.from_pretrained(folder, torch_dtype=dtype)
             save_full(transformer, made, dict(transformer.state_dict()))
-            del transformer
         else:
             made = scratch / "adapter" / version
             _cast_adapter(folder, made, dtype)
@@ -63,13 +66,10 @@ def weight_files(
         transformer = load_merged(tuned, model).to(dtype or torch.float32)
         save_full(transformer, scratch / "transformer", dict(transformer.state_dict()))
         sources |= {f"transformer/{file.name}": file for file in _files(scratch / "transformer")}
-        del transformer
     if settings.release_original:
         whole = load_tuned(tuned, model) if tuned.kind == "full" else load_merged(tuned, model)
         save_original(whole, scratch / ORIGINAL_FILE, dtype or torch.float32)
         sources[ORIGINAL_FILE] = scratch / ORIGINAL_FILE
-        del whole
-    gc.collect()
     return sources
 
 

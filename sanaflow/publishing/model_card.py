@@ -17,7 +17,7 @@ from sanaflow.hub import HUB_ERRORS
 from sanaflow.model.peft import LORA_FILE
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
-from sanaflow.publishing.forms import ORIGINAL_FILE, PLACES, is_pipeline
+from sanaflow.publishing.forms import ORIGINAL_FILE, is_pipeline, place_of
 
 SAMPLES, SHOWN = "samples", 8
 WHAT = {
@@ -223,8 +223,8 @@ def _loading_adapter(tuned: SanaModel, settings: PublishingSettings) -> list[str
 def _about_average(tuned: SanaModel) -> str:
     if not tuned.ema:
         return ""
-    place = PLACES["full" if tuned.kind == "full" else "adapter"]["raw"]
-    return f"\nThe weights are a moving average of those while training; `{place}` holds the last.\n"
+    raw = place_of(tuned, "raw")
+    return f"\nThe weights are a moving average of those while training; `{raw}` holds the last.\n"
 
 
 def _used_in(tuned: SanaModel, settings: PublishingSettings) -> str:

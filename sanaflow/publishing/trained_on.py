@@ -6,7 +6,7 @@ SIZES = 8
 
 
 def trained_on(latents: LatentCache, captions: CaptionCache) -> str:
-    """A paragraph for the model card."""
+    """A list for the model card."""
     entries = latents.entries
     learned = entries[entries["role"] != "eval"]
     pictures, kept = learned["id"].nunique(), learned.loc[learned["role"] == "regularisation", "id"].nunique()
@@ -17,11 +17,11 @@ def trained_on(latents: LatentCache, captions: CaptionCache) -> str:
     sizes = sizes.sort_values(ascending=False, kind="stable")
     listed = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in sizes[:SIZES].items())
     more = f" and {len(sizes) - SIZES} more" if len(sizes) > SIZES else ""
-    said = [f"{pictures:,} pictures with {texts:,} captions, at {listed}{more} pixels."]
+    lines = [f"- pictures: {pictures:,}, with {texts:,} captions", f"- sizes in pixels: {listed}{more}"]
     if kept:
-        said.append(f"{kept:,} of the pictures are there to keep it from forgetting (regularisation).")
+        lines.append(f"- of these, to keep it from forgetting (regularisation): {kept:,}")
     if held_out:
-        said.append(f"{held_out:,} pictures were held out.")
+        lines.append(f"- held out, to measure the loss on: {held_out:,}")
     if shown:
-        said.append(f"The loss was measured on {shown:,} of those that it was trained on.")
-    return " ".join(said)
+        lines.append(f"- of those trained on, to measure the loss on: {shown:,}")
+    return "\n".join(lines)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanaflow.config import RunSettings, parse_run_settings, read_yaml
+from sanaflow.config import RunSettings
 from sanaflow.digests import digest_of
+from sanaflow.run_yaml import parse_run_settings, read_yaml
 
 if TYPE_CHECKING:
     from sanaflow.cache.index import CaptionCache, LatentCache

@@ -11,8 +11,9 @@ from typing import Any
 import click
 import torch
 
-from sanaflow.config import RunSettings, parse_run_settings, read_yaml
+from sanaflow.config import RunSettings
 from sanaflow.progress import progress_bar
+from sanaflow.run_yaml import parse_run_settings, read_yaml
 from sanaflow.training_settings import TrainingSettings
 
 GIB = 2**30

@@ -109,7 +109,7 @@ def test_a_push_goes_to_the_hub_and_an_expired_token_is_one_line(write_run, monk
     files = hub.files("models", "tester/sana-tiny")
     assert set(files) == set(release.files)
     card = files["README.md"].decode()
-    assert "5 pictures with 5 captions, at 64x64 (4), 64x56 (1) pixels." in card
+    assert "- pictures: 5, with 5 captions\n- sizes in pixels: 64x64 (4), 64x56 (1)\n" in card
     assert f"- code: {code_commit()}" in card or code_commit() is None
     on_the_way = hub.commits("models", "tester/sana-tiny", "checkpoints")[-3:]
     weights = [hub.files("models", "tester/sana-tiny", commit) for commit in on_the_way]

@@ -22,7 +22,7 @@ import yaml
 from zenml.enums import ExecutionStatus
 
 from pipelines.finetune import finetune
-from sanaflow.config import parse_run_settings
+from sanaflow.run_yaml import parse_run_settings
 from tests.end_to_end.test_finetune import ALWAYS, CACHEABLE
 from tests.environment import PROJECT
 from tests.servers.kubelet import Node, can_run_pods

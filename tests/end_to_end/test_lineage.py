@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from zenml.client import Client
 
-from pipelines.compare import compare
-from pipelines.lineage import lineage
-from pipelines.lineage_page import lineage_page
-from pipelines.lineage_records import Record
-from pipelines.rebuild import rebuild
+from pipelines.lineage.command import lineage
+from pipelines.lineage.compare import compare
+from pipelines.lineage.page import lineage_page
+from pipelines.lineage.rebuild import rebuild
+from pipelines.lineage.records import Record
 from tests.end_to_end.test_finetune import run
 from tests.environment import PROJECT
 

@@ -8,6 +8,7 @@ import pytest
 from zenml.client import Client
 
 from pipelines.retrain import retrain
+from sanaflow.errors import InputError
 from tests.end_to_end.test_finetune import ALWAYS, artifact, ran, run
 from tests.environment import PROJECT, SANA_TINY
 from tests.servers.loopback import LoopbackHandler, LoopbackServer
@@ -114,3 +115,26 @@ def test_training_goes_on_from_the_champion_once_the_data_change(write_run, pict
     grown, same = train(), train()
     assert weights(grown).started_from == weights(first).digest()
     assert ran(same) == ALWAYS | {"find_start"}
+
+
+def test_a_run_that_failed_after_training_is_finished_by_the_next_which_tells_of_it(write_run, told):
+    name = f"finished-{uuid.uuid4().hex[:8]}"
+
+    def train(**publishing):
+        anyhow = {"min_clip_gain": None, "max_eval_loss_increase": None}
+        options = {"promotion": anyhow, "notifications": {"webhook_secret": "TEAM_WEBHOOK"}}
+        return run(
+            write_run({"model": {"name": name}}, publishing=publishing, training={"seed": 77}, **options), retrain
+        )
+
+    with pytest.raises(InputError, match="is or holds something else"):
+        train(release_dir=str(PROJECT / "configs"))
+    assert told == []
+    train()
+    [version] = Client().list_model_versions(model=name)
+    assert {"tuned_model", "hub_release"} <= version.model_artifacts.keys()
+    assert {"clip_scores", "promotion_decision", "latent_cache"} <= version.data_artifacts.keys()
+    assert version.stage == "staging"
+    assert len(told) == 1 and "version 1, is trained and promoted to staging" in told[0]
+    train()
+    assert len(told) == 1 and len(Client().list_model_versions(model=name)) == 1

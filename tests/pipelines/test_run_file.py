@@ -5,8 +5,8 @@ import yaml
 
 from pipelines.finetune import finetune
 from pipelines.run_file import check_run_file
-from sanaflow.config import parse_run_settings, read_yaml
 from sanaflow.errors import InputError
+from sanaflow.run_yaml import parse_run_settings, read_yaml
 from tests.environment import PROJECT
 
 GOOD = {

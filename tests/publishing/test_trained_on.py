@@ -12,9 +12,9 @@ def test_it_counts_and_names_nothing(encode_sets, tmp_path):
         "eval": {"e.png": (64, 64)},
     }
     said = trained_on(*encode_sets(pictures, known={"is_regularisation_data": True}))
-    assert said.startswith("4 pictures with 4 captions, at 64x64 (3), ")
-    assert "1 of the pictures are there to keep it from forgetting" in said
-    assert said.endswith("1 pictures were held out.")
+    assert said.startswith("- pictures: 4, with 4 captions\n- sizes in pixels: 64x64 (3), ")
+    assert "(regularisation): 1\n" in said
+    assert said.endswith("held out, to measure the loss on: 1")
     assert str(tmp_path) not in said and "train" not in said
 
 
@@ -23,4 +23,4 @@ def test_pictures_that_are_measured_and_trained_on_are_not_called_held_out(encod
     again = latents.entries.assign(role="eval", dataset="eval")
     said = trained_on(replace(latents, entries=pd.concat([latents.entries, again])), captions)
     assert "held out" not in said
-    assert "measured on 1 of those that it was trained on" in said
+    assert "of those trained on, to measure the loss on: 1" in said

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from zenml.client import Client
 from zenml.models import PipelineRunResponse
 
-from pipelines.lineage_reader import read_record
-from pipelines.lineage_records import Record
+from pipelines.lineage.reader import read_record
+from pipelines.lineage.records import Record
+from pipelines.lineage.what_changed import what_changed
 from pipelines.train_again import SECTIONS, train_again
-from pipelines.what_changed import what_changed
 from sanaflow.errors import InputError
 from sanaflow.model.tuned import SanaModel
 

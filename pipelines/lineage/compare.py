@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from pipelines.lineage_reader import read_record
-from pipelines.lineage_records import Record
-from pipelines.lineage_text import SHORT, measured
-from pipelines.picture_changes import differing_data
+from pipelines.lineage.picture_changes import differing_data
+from pipelines.lineage.reader import read_record
+from pipelines.lineage.records import Record
+from pipelines.lineage.text import SHORT, measured
 
 NOT_SET = "(not set)"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from pipelines.lineage_page import lineage_page
-from pipelines.lineage_reader import read_record, read_records
-from pipelines.lineage_records import Record, picture_id, released_as
-from pipelines.lineage_search import pictures_of, uses_of_caption, uses_of_picture
-from pipelines.lineage_text import chain, versions_table
+from pipelines.lineage.page import lineage_page
+from pipelines.lineage.reader import read_record, read_records
+from pipelines.lineage.records import Record, picture_id, released_as
+from pipelines.lineage.search import pictures_of, uses_of_caption, uses_of_picture
+from pipelines.lineage.text import chain, versions_table
 from sanaflow.errors import InputError
 
 

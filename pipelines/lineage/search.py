@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.lineage_records import Record, parent_of
-from pipelines.lineage_tables import read_table
+from pipelines.lineage.records import Record, parent_of
+from pipelines.lineage.tables import read_table
 from sanaflow.cache.index import normalise
 from sanaflow.errors import InputError
 

@@ -6,10 +6,10 @@ from html import escape
 
 import networkx as nx
 
-from pipelines.lineage_drawing import draw
-from pipelines.lineage_graph import graph_of
-from pipelines.lineage_records import Record
-from pipelines.lineage_text import SHORT, measured, release_of
+from pipelines.lineage.drawing import draw
+from pipelines.lineage.graph import graph_of
+from pipelines.lineage.records import Record
+from pipelines.lineage.text import SHORT, measured, release_of
 
 STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222 }

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipelines.lineage_records import Record
-from pipelines.lineage_tables import read_table
+from pipelines.lineage.records import Record
+from pipelines.lineage.tables import read_table
 from sanaflow.errors import InputError
 
 

@@ -8,8 +8,8 @@ from zenml.utils.dashboard_utils import get_run_url
 from zenml.utils.pagination_utils import depaginate
 
 from materializers.files import FileMaterializer
-from pipelines.lineage_records import DATA, Record
-from pipelines.lineage_tables import means_of, scores_of
+from pipelines.lineage.records import DATA, Record
+from pipelines.lineage.tables import means_of, scores_of
 from sanaflow.errors import InputError, nearest
 
 

@@ -1,0 +1,1 @@
+"""From a released model to its pictures and back, over all model versions."""
