@@ -124,7 +124,7 @@ def test_a_run_that_failed_after_training_is_finished_by_the_next_which_tells_of
         anyhow = {"min_clip_gain": None, "max_eval_loss_increase": None}
         options = {"promotion": anyhow, "notifications": {"webhook_secret": "TEAM_WEBHOOK"}}
         return run(
-            write_run({"model": {"name": name}}, publishing=publishing, training={"seed": 77}, **options), retrain
+            write_run({"model": {"name": name}}, publishing=publishing, training={"seed": 78}, **options), retrain
         )
 
     with pytest.raises(InputError, match="is or holds something else"):

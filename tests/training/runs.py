@@ -96,7 +96,7 @@ def main(folder: Path) -> None:
     )
     model = resolve_model(ModelSettings(pretrained_model_name_or_path=request["model"]))
     tuned, _ = train_on(caches, model, folder, request["settings"])
-    print("RESULT", tuned.digest())
+    sys.stdout.write(f"RESULT {tuned.digest()}\n")  # at once: processes share the output
 
 
 if __name__ == "__main__":
