@@ -7,7 +7,7 @@ from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
 from sanaflow.digests import table_digest
-from sanaflow.evaluation.held_out_loss import HeldOutLoss
+from sanaflow.evaluation.losses import HeldOutLoss
 
 
 class HeldOutLossMaterializer(FileMaterializer):

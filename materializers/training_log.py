@@ -6,7 +6,6 @@ from zenml.enums import ArtifactType, VisualizationType
 from zenml.metadata.metadata_types import MetadataType
 
 from materializers.files import FileMaterializer
-from sanaflow.training.curves import draw_curves, draw_evaluations, draw_sigma_density
 from sanaflow.training.log import FRAMES, TrainingLog
 
 
@@ -44,6 +43,9 @@ class TrainingLogMaterializer(FileMaterializer):
 
     def save_visualizations(self, data: TrainingLog) -> dict[str, VisualizationType]:
         """The curves, the noise levels trained at and, if there are any, losses on held-out pictures."""
+        # Here, for it imports PyTorch, which a run that is served from the cache has no use for.
+        from sanaflow.training.curves import draw_curves, draw_evaluations, draw_sigma_density
+
         drawn = self.draw_figure("training.png", draw_curves(data.steps))
         drawn |= self.draw_figure("noise_levels.png", draw_sigma_density(data.flow))
         if len(data.evaluations):

@@ -7,7 +7,7 @@ from zenml import step
 from materializers.promotion_decision import PromotionDecisionMaterializer
 from sanaflow.config import PromotionSettings
 from sanaflow.evaluation.gate import PromotionDecision, decide
-from sanaflow.evaluation.held_out_loss import HeldOutLoss
+from sanaflow.evaluation.losses import HeldOutLoss
 from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.champion import Champion
 from sanaflow.model.tuned import SanaModel

@@ -7,7 +7,7 @@ from zenml import step
 from materializers.held_out_loss import HeldOutLossMaterializer
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import ValidationSettings
-from sanaflow.evaluation.held_out_loss import HeldOutLoss
+from sanaflow.evaluation.losses import HeldOutLoss
 from sanaflow.model.champion import Champion
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel

@@ -1,6 +1,8 @@
 """The rooms of the house and which may use which, read off the imports."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,14 @@ def test_rooms_use_only_the_rooms_before_them(room):
 def test_every_room_is_in_the_plan():
     found = {p.name for p in (ROOT / "sanaflow").iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert found == set(MAY_USE)
+
+
+@pytest.mark.parametrize("pipeline", ["finetune", "evaluate", "retrain"])
+def test_a_pipeline_is_imported_without_torch_which_takes_longer_than_a_cached_run(pipeline):
+    script = f"import sys, pipelines.{pipeline}; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert said.stdout.splitlines()[-1] == "False"
 
 
 def test_steps_are_thin_and_never_import_pipelines():

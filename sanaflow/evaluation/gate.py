@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sanaflow.config import PromotionSettings
-from sanaflow.evaluation.held_out_loss import HeldOutLoss
+from sanaflow.evaluation.losses import HeldOutLoss
 from sanaflow.evaluation.scores import ClipScores, interval_of_mean
 
 RULE_COLUMNS = ["rule", "found", "limit", "holds", "said"]

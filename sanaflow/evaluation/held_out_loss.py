@@ -1,32 +1,15 @@
 """The loss on held-out pictures of all models side by side: same noise, same noise levels."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.config import ValidationSettings
 from sanaflow.evaluation.contenders import contenders
+from sanaflow.evaluation.losses import HeldOutLoss
 from sanaflow.model.loading import default_device
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.training.evaluation_loss import EvaluationLoss
-
-
-@dataclass(frozen=True)
-class HeldOutLoss:
-    """Losses on the `dataset_type: eval` sets, comparable between runs.
-
-    Attributes:
-        losses: One row a (dataset, sigma) with a column for each of `sanaflow.evaluation.scores.MODELS` that was
-            measured; empty where nothing is held out.
-    """
-
-    losses: pd.DataFrame
-
-    def means(self) -> pd.Series:
-        """Each model's mean over sets and noise levels."""
-        return self.losses.drop(columns=["dataset", "sigma"]).mean()
 
 
 def measure_held_out_loss(

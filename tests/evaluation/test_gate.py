@@ -4,7 +4,7 @@ import pytest
 
 from sanaflow.config import PromotionSettings
 from sanaflow.evaluation.gate import decide
-from sanaflow.evaluation.held_out_loss import HeldOutLoss
+from sanaflow.evaluation.losses import HeldOutLoss
 from sanaflow.evaluation.scores import ClipScores
 
 NOTHING_HELD_OUT = HeldOutLoss(pd.DataFrame(columns=["dataset", "sigma"]))
