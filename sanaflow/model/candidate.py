@@ -9,13 +9,11 @@ from huggingface_hub import snapshot_download
 from sanaflow.config import CandidateSettings
 from sanaflow.errors import InputError
 from sanaflow.hub import ask_hub
-from sanaflow.model.lycoris import CONFIG_FILE
-from sanaflow.model.peft import LORA_FILE
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel, weights_digest
+from sanaflow.model.tuned import LORA_FILE, LYCORIS_CONFIG_FILE, SanaModel, weights_digest
 from sanaflow.paths import expanded
 
-ADAPTER = (LORA_FILE, CONFIG_FILE)
+ADAPTER = (LORA_FILE, LYCORIS_CONFIG_FILE)
 TRANSFORMER = ("config.json", "*.safetensors", "*.safetensors.index.json")
 
 
@@ -69,7 +67,7 @@ def fetch_candidate(settings: CandidateSettings, *, base: ModelReference, models
 def _weights_in(place: Path, name: str) -> tuple[str, list[Path]]:
     """What kind of weights a folder holds, and their files."""
     if (place / LORA_FILE).is_file():
-        lycoris = (place / CONFIG_FILE).is_file()
+        lycoris = (place / LYCORIS_CONFIG_FILE).is_file()
         return ("lycoris" if lycoris else "standard"), [place / file for file in ADAPTER if (place / file).is_file()]
     folder = place / "transformer" if (place / "model_index.json").is_file() else place
     files = sorted({file for pattern in TRANSFORMER for file in folder.glob(pattern)})

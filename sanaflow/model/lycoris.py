@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError, nearest
-from sanaflow.model.peft import LORA_FILE, to_fp32
+from sanaflow.model.peft import to_fp32
+from sanaflow.model.tuned import LORA_FILE, LYCORIS_CONFIG_FILE
 from sanaflow.progress import quietly
 
-CONFIG_FILE = "lycoris_config.json"
 DEFAULT: dict[str, Any] = {
     **{"algo": "lokr", "multiplier": 1.0, "full_matrix": True, "linear_dim": 10000, "linear_alpha": 1, "factor": 16},
     "apply_preset": {
@@ -208,7 +208,7 @@ def save_lycoris(network: LycorisNetwork, config: dict[str, Any] | None, folder:
         if "conv_alpha" in config:
             config["conv_alpha"] *= block
     save_file(state, folder / LORA_FILE)
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
+    (folder / LYCORIS_CONFIG_FILE).write_text(json.dumps(config, indent=2))
 
 
 def _as_locon(state: dict[str, torch.Tensor], adapter: DyLoraModule) -> None:
@@ -220,7 +220,7 @@ def _as_locon(state: dict[str, torch.Tensor], adapter: DyLoraModule) -> None:
 
 def load_lycoris(transformer: SanaTransformer2DModel, folder: Path) -> None:
     """Hook in the adapter that `save_lycoris` wrote."""
-    network = build_network(transformer, json.loads((folder / CONFIG_FILE).read_text()))
+    network = build_network(transformer, json.loads((folder / LYCORIS_CONFIG_FILE).read_text()))
     _hook_in(network, transformer)
     network.load_state_dict(load_file(folder / LORA_FILE))
     network.requires_grad_(False).eval().to(transformer.device)

@@ -12,10 +12,10 @@ from lycoris.modules.lokr import LokrModule
 from safetensors.torch import load_file
 
 from sanaflow.model.loading import load_transformer
-from sanaflow.model.lycoris import CONFIG_FILE, build_network
-from sanaflow.model.peft import LORA_FILE, load_lora
+from sanaflow.model.lycoris import build_network
+from sanaflow.model.peft import load_lora
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel
+from sanaflow.model.tuned import LORA_FILE, LYCORIS_CONFIG_FILE, SanaModel
 
 SCALED_TWICE = (LohaModule, LokrModule)
 """LyCORIS scales what these add once when they run, and twice when it merges them (lycoris-lora 4.1.3)."""
@@ -45,7 +45,7 @@ def load_merged(tuned: SanaModel, model: ModelReference) -> SanaTransformer2DMod
 
 
 def _merge_lycoris(transformer: SanaTransformer2DModel, folder: Path) -> None:
-    network = build_network(transformer, json.loads((folder / CONFIG_FILE).read_text()))
+    network = build_network(transformer, json.loads((folder / LYCORIS_CONFIG_FILE).read_text()))
     network.apply_to()  # only then are its parts known to PyTorch
     network.load_state_dict(load_file(folder / LORA_FILE))
     network.restore()

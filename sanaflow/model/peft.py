@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from sanaflow.config import TrainingSettings
 from sanaflow.errors import InputError
+from sanaflow.model.tuned import LORA_FILE
 
-LORA_FILE, METADATA = "pytorch_lora_weights.safetensors", "lora_adapter_metadata"
+METADATA = "lora_adapter_metadata"
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv_inverted", "conv_point"]
 """Attention and both 1x1 convolutions of the feed-forward. Not the depthwise one: its rank would have to be a multiple
 of its thousands of groups."""

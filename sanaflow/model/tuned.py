@@ -6,6 +6,9 @@ from pathlib import Path
 from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 
+LORA_FILE, LYCORIS_CONFIG_FILE = "pytorch_lora_weights.safetensors", "lycoris_config.json"
+"""Of an adapter's folder; the second with LyCORIS alone."""
+
 
 @dataclass(frozen=True)
 class SanaModel:

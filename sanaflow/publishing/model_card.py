@@ -14,9 +14,8 @@ from sanaflow.config import PublishingSettings, TrainingSettings
 from sanaflow.evaluation.gallery import Gallery
 from sanaflow.evaluation.scores import ClipScores, summarise
 from sanaflow.hub import HUB_ERRORS
-from sanaflow.model.peft import LORA_FILE
 from sanaflow.model.reference import ModelReference
-from sanaflow.model.tuned import SanaModel
+from sanaflow.model.tuned import LORA_FILE, SanaModel
 from sanaflow.publishing.forms import ORIGINAL_FILE, is_pipeline, place_of
 
 SAMPLES, SHOWN = "samples", 8

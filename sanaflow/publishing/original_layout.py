@@ -35,8 +35,8 @@ JOINED = (("attn1", "qkv", "attn.qkv"), ("attn2", "kv", "cross_attn.kv_linear"))
 """Layers that are one in Sana's own code: of which attention, which, and its name there."""
 
 
-def save_original(transformer: SanaTransformer2DModel, path: Path, dtype: torch.dtype) -> None:
-    """Write it in Sana's own names.
+def save_original(transformer: SanaTransformer2DModel, path: Path) -> None:
+    """Write it in Sana's own names, in its precision.
 
     Raises:
         InputError: It has what that layout has no place for: normalised queries, embedded positions, guidance.
@@ -47,7 +47,7 @@ def save_original(transformer: SanaTransformer2DModel, path: Path, dtype: torch.
             raise InputError(
                 f"publishing.release_original can't hold a model with '{key}' ({config[key]}): set it to false"
             )
-    weights = {name: tensor.detach().cpu().to(dtype) for name, tensor in transformer.state_dict().items()}
+    weights = {name: tensor.detach().cpu() for name, tensor in transformer.state_dict().items()}
     renamed: dict[str, torch.Tensor] = {}
     for block in range(config.num_layers):
         for attention, letters, name in JOINED:
@@ -60,6 +60,7 @@ def save_original(transformer: SanaTransformer2DModel, path: Path, dtype: torch.
             name = re.sub(pattern, original, name)
         renamed[name] = tensor
     # Buffers of Sana's own code that neither it nor diffusers draws with; readers want to see them.
+    dtype = renamed["x_embedder.proj.bias"].dtype
     renamed["y_embedder.y_embedding"] = torch.zeros(TOKENS, config.caption_channels, dtype=dtype)
     renamed["pos_embed"] = torch.zeros(1, config.sample_size**2, renamed["x_embedder.proj.bias"].shape[0], dtype=dtype)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,9 @@ from sanaflow.evaluation.judge import score_clip
 from sanaflow.evaluation.sampling import draw_pictures
 from sanaflow.evaluation.scores import summarise
 from sanaflow.model.loading import load_drawing_pipeline, load_transformer
-from sanaflow.model.peft import LORA_FILE
 from sanaflow.model.reference import resolve_model
 from sanaflow.model.tunable import load_tuned
+from sanaflow.model.tuned import LORA_FILE
 from sanaflow.training import batches, flow, loss
 from sanaflow.training.__main__ import prepare
 from sanaflow.training.evaluation_loss import EvaluationLoss
