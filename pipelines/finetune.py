@@ -22,6 +22,7 @@ from sanaflow.config import (
 from sanaflow.datasets import DatasetSettings
 from steps.check_hub_access import check_hub_access
 from steps.decide_promotion import decide_promotion
+from steps.draw_lineage import draw_lineage
 from steps.end_run import end_run
 from steps.find_champion import find_champion
 from steps.find_start import find_start
@@ -54,7 +55,8 @@ def finetune(
     losses = measure_eval_loss(latents, captions, base, tuned, champion, validation, batch=training.train_batch_size)
     decision = decide_promotion(tuned, scores, losses, champion, promotion)
     release = push_to_hub(latents, captions, tuned, base, scores, gallery, publishing)
-    end_run(tuned, decision, release, notifications)
+    page = draw_lineage(after=[decision, release])
+    end_run(tuned, decision, release, notifications, after=page)
 
 
 if __name__ == "__main__":

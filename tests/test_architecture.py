@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MAY_USE = {
     "simpletuner": set(),
+    "lineage": set(),
     "images": set(),
     "buckets": set(),
     "model": set(),

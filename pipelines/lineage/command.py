@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from pipelines.lineage.page import lineage_page
-from pipelines.lineage.reader import read_record, read_records
-from pipelines.lineage.records import Record, picture_id, released_as
 from pipelines.lineage.search import pictures_of, uses_of_caption, uses_of_picture
-from pipelines.lineage.text import chain, versions_table
 from sanaflow.errors import InputError
+from sanaflow.lineage.page import lineage_page
+from sanaflow.lineage.records import Record, picture_id, released_as
+from sanaflow.lineage.text import chain, versions_table
+from steps.lineage.reader import read_record, read_records
 
 
 @click.command

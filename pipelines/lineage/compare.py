@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from pipelines.lineage.picture_changes import differing_data
-from pipelines.lineage.reader import read_record
-from pipelines.lineage.records import Record
-from pipelines.lineage.text import SHORT, measured
+from sanaflow.lineage.records import Record
+from sanaflow.lineage.text import SHORT, measured
+from steps.lineage.reader import read_record
 
 NOT_SET = "(not set)"
 

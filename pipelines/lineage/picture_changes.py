@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from pipelines.lineage.records import Record
-from pipelines.lineage.tables import read_table
 from sanaflow.errors import InputError
+from sanaflow.lineage.records import Record
+from steps.lineage.tables import read_table
 
 
 def differing_data(one: Record, two: Record) -> dict[str, int] | None:

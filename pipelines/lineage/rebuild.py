@@ -12,12 +12,12 @@ from safetensors import safe_open
 from zenml.client import Client
 from zenml.models import PipelineRunResponse
 
-from pipelines.lineage.reader import read_record
-from pipelines.lineage.records import Record
 from pipelines.lineage.what_changed import what_changed
 from pipelines.train_again import SECTIONS, train_again
 from sanaflow.errors import InputError
+from sanaflow.lineage.records import Record
 from sanaflow.model.tuned import SanaModel
+from steps.lineage.reader import read_record
 
 ON_OPERATORS = ("train_sana", "encode_latents", "encode_captions")
 UNEXPLAINED = (

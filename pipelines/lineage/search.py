@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.lineage.records import Record, parent_of
-from pipelines.lineage.tables import read_table
 from sanaflow.cache.index import normalise
 from sanaflow.errors import InputError
+from sanaflow.lineage.records import Record, parent_of
+from steps.lineage.tables import read_table
 
 NOT_TRAINED = "left out"
 """What a picture is for that is in the image table, but of which no latents were trained on or measured."""

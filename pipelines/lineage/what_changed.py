@@ -8,10 +8,10 @@ from zenml.models import PipelineRunResponse
 
 from pipelines.code_commit import code_commit
 from pipelines.lineage.picture_changes import captions_by_picture, changes
-from pipelines.lineage.records import Record
 from sanaflow.config import RunSettings
 from sanaflow.errors import InputError
 from sanaflow.images.scan import scan_datasets
+from sanaflow.lineage.records import Record
 from sanaflow.model.reference import resolve_model
 from sanaflow.run_yaml import parse_run_settings
 from steps.store_folder import store_folder

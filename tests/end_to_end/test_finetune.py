@@ -18,7 +18,7 @@ from tests.environment import PROJECT
 
 ALWAYS = {
     *("check_hub_access", "resolve_model", "download_dataset"),
-    *("find_champion", "decide_promotion", "push_to_hub", "end_run"),
+    *("find_champion", "decide_promotion", "push_to_hub", "draw_lineage", "end_run"),
 }
 LATENTS = {"look_up_latents", "encode_latents", "merge_latents"}
 CAPTIONS = {"look_up_captions", "encode_captions", "merge_captions"}
@@ -51,7 +51,7 @@ def test_the_whole_chain_makes_every_artifact_and_a_release_that_draws(write_run
     assert made == {
         *("base_model", "image_table", "bucket_plan", "latent_cache", "caption_cache", "tuned_model"),
         *("training_log", "validation_gallery", "clip_scores", "clip_gallery", "hub_release"),
-        *("champion", "held_out_loss", "promotion_decision"),
+        *("champion", "held_out_loss", "promotion_decision", "lineage"),
         *("latent_work", "encoded_latents", "caption_work", "encoded_captions"),
     }
     for step in finished.steps.values():

@@ -1,7 +1,6 @@
 """Lineage on a real ZenML store: two versions, the second gone on from the first, on other pictures."""
 
 import json
-import os
 import shutil
 import uuid
 from dataclasses import replace
@@ -13,13 +12,13 @@ from zenml.client import Client
 
 from pipelines.lineage.command import lineage
 from pipelines.lineage.compare import compare
-from pipelines.lineage.page import lineage_page
 from pipelines.lineage.rebuild import rebuild
-from pipelines.lineage.records import Record
+from sanaflow.lineage.page import lineage_page
+from sanaflow.lineage.records import Record
+from tests.end_to_end.browsing import browser_page, needs_chromium
 from tests.end_to_end.test_finetune import run
 from tests.environment import PROJECT
 
-CHROMIUM = shutil.which("chromium")
 MODEL = f"lineage-{uuid.uuid4().hex[:8]}"
 FOLDERS: dict = {}
 SHORT = {"max_train_steps": 2}
@@ -170,15 +169,10 @@ def test_fifty_versions_are_one_page_without_the_network():
     assert "none yet" in lineage_page([])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
-def test_the_page_shows_what_hangs_together(tmp_path, monkeypatch):
-    monkeypatch.setitem(os.environ, "PW_TEST_SCREENSHOT_NO_FONTS_READY", "1")
-    from playwright.sync_api import sync_playwright
-
+@needs_chromium
+def test_the_page_shows_what_hangs_together(tmp_path):
     (tmp_path / "page.html").write_text(lineage_page(fifty_versions()))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1600, "height": 1400})
+    with browser_page() as page:
         asked, wrong = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: wrong.append(error))
@@ -196,7 +190,6 @@ def test_the_page_shows_what_hangs_together(tmp_path, monkeypatch):
         assert bright.count() < 20
         assert not wrong
         assert asked == [f"file://{tmp_path}/page.html"]
-        browser.close()
 
 
 BOXES = """[...document.querySelectorAll("svg g[id^=n]")].filter(g => /^n\\d+$/.test(g.id))

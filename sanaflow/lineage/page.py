@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import networkx as nx
 
-from pipelines.lineage.drawing import draw
-from pipelines.lineage.graph import graph_of
-from pipelines.lineage.records import Record
-from pipelines.lineage.text import SHORT, measured, release_of
+from sanaflow.lineage.drawing import draw
+from sanaflow.lineage.graph import graph_of
+from sanaflow.lineage.records import Record
+from sanaflow.lineage.text import SHORT, measured, release_of
 
 STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222 }
@@ -50,8 +51,16 @@ for (const [id, node, own] of parts) for (const part of own) {
   part.prepend(title);
   if (!part.id.endsWith("-link")) part.onclick = () => { picked = picked === id ? null : id; show(); };
 }
+document.querySelector("header").hidden = false;
 find.oninput = () => { picked = null; show(); };
 """
+
+
+@dataclass(frozen=True)
+class LineagePage:
+    """A page as an artifact."""
+
+    html: str
 
 
 def lineage_page(records: Sequence[Record]) -> str:
@@ -72,7 +81,9 @@ def lineage_page(records: Sequence[Record]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Lineage</title><style>{STYLE}</style></head>
 <body><h1>{len(records):,} model versions</h1>
-<header><input type="search" placeholder="a version, digest, data set, release ..." aria-label="filter">
+<noscript><p>Here it only shows. <code>python -m sanaflow lineage --html lineage.html</code> writes it as a file, in which
+boxes can be clicked and versions searched for.</p></noscript>
+<header hidden><input type="search" placeholder="a version, digest, data set, release ..." aria-label="filter">
 <p id="tip">A click on a box leaves what it came from and what came from it; a second click brings the rest back.
 Red lines: training began with another version's weights.</p>
 </header>

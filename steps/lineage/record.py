@@ -1,4 +1,4 @@
-"""Read the records of model versions from ZenML."""
+"""One model version's record, from ZenML and its artifacts."""
 
 from typing import Any
 
@@ -8,39 +8,13 @@ from zenml.utils.dashboard_utils import get_run_url
 from zenml.utils.pagination_utils import depaginate
 
 from materializers.files import FileMaterializer
-from pipelines.lineage.records import DATA, Record
-from pipelines.lineage.tables import means_of, scores_of
-from sanaflow.errors import InputError, nearest
+from sanaflow.errors import InputError
+from sanaflow.lineage.records import DATA, Record
+from steps.lineage.tables import means_of, scores_of
 
 
-def read_records(*, dashboard: str | None = None, intervals: bool = True) -> list[Record]:
-    """All model versions of the active project, the oldest first.
-
-    Args:
-        dashboard: Address of the server whose pages are linked; None: that of the client's server, if it has one.
-        intervals: Work out those of the gains: half a second a version where thousands of pictures were scored.
-    """
-    versions = depaginate(Client().list_model_versions, hydrate=True, sort_by="asc:created")
-    return [_record(version, dashboard, intervals) for version in versions]
-
-
-def read_record(name: str, *, dashboard: str | None = None) -> Record:
-    """One version: 'sana@3', 'sana@production', 'sana@latest'; 'sana' is the latest, too.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    model, _, version = name.rpartition("@") if "@" in name else (name, "", "latest")
-    try:
-        return _record(Client().get_model_version(model, version), dashboard, True)
-    except KeyError:
-        known = [f"{v.model.name}@{v.name}" for v in depaginate(Client().list_model_versions, sort_by="desc:created")]
-        alike = [other for other in known if other.startswith(f"{model}@")][:20]
-        hint = f"there are {', '.join(alike)}" if alike else nearest(name, known) if known else "there are none yet"
-        raise InputError(f"there is no model version '{name}': {hint}") from None
-
-
-def _record(version: ModelVersionResponse, dashboard: str | None, intervals: bool) -> Record:
+def record_of(version: ModelVersionResponse, dashboard: str | None, intervals: bool) -> Record:
+    """What `read_records` takes together of each."""
     client, name = Client(), f"{version.model.name}@{version.name}"
     linked = depaginate(client.list_artifact_versions, model_version_id=version.id, hydrate=True, sort_by="asc:created")
     made = {artifact.artifact.name: artifact for artifact in linked}  # of several of one name, the last

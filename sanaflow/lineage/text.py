@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipelines.lineage.records import Record, parent_of
+from sanaflow.lineage.records import Record, parent_of
 
 SHORT = 10
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from pipelines.lineage.records import Record, parent_of
-from pipelines.lineage.text import SHORT, measured, release_of
+from sanaflow.lineage.records import Record, parent_of
+from sanaflow.lineage.text import SHORT, measured, release_of
 
 OWN_NAME = r"^\w+-(\d{4}_\d\d_\d\d)-(\d\d_\d\d)_\d\d_\d+$"
 """Of runs that ZenML names: pipeline, day, time."""

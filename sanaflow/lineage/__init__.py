@@ -1,0 +1,1 @@
+"""What model versions come from, as records, in words and as a page."""

@@ -1,0 +1,1 @@
+"""Read what ZenML and the artifacts know of model versions."""
