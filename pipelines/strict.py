@@ -12,6 +12,7 @@ from zenml.client import Client
 from zenml.enums import ExecutionMode
 from zenml.pipelines.pipeline_definition import Pipeline
 
+from pipelines.checking.start import check_at_start
 from pipelines.code_commit import code_commit, package_versions
 from pipelines.run_file import check_run_file
 from sanaflow.config import RunSettings
@@ -22,6 +23,10 @@ from sanaflow.run_yaml import read_yaml
 class StrictPipeline(Pipeline):
     """A pipeline that refuses a YAML with mistakes before ZenML reads it, whichever way it is started."""
 
+    _asked: tuple[RunSettings, dict[str, Any]] | None = None
+    """The settings, and the YAML that they are from."""
+    _publishes = False
+
     def with_options(self, **options: Any) -> Pipeline:  # type: ignore[override]
         """As ZenML's, after a check of the YAML. What it says of an encoding step holds for all of its workers.
 
@@ -30,11 +35,13 @@ class StrictPipeline(Pipeline):
         Raises:
             InputError: The YAML has mistakes.
         """
+        asked = None
         if path := options.get("config_path"):
             run = check_run_file(path)
             self._check_sections(run, path)
+            asked = run, read_yaml(path)
             others = range(2, run.caches.encode_workers + 1)
-            said = read_yaml(path).get("steps") or {}
+            said = asked[1].get("steps") or {}
             fanned_out = said.keys() & {"encode_latents", "encode_captions"}
             same = {f"{name}_{number}": said[name] for name in fanned_out for number in others}  # ZenML's own numbers
             options["steps"] = same | dict(options.get("steps") or {})
@@ -45,7 +52,19 @@ class StrictPipeline(Pipeline):
         modes = Client().active_stack.orchestrator.supported_execution_modes
         if ExecutionMode.FAIL_FAST not in modes:  # Kubeflow, Vertex, ...: ZenML refuses what they don't know
             ready.configure(execution_mode=modes[0])
+        if isinstance(ready, StrictPipeline) and asked:
+            ready._asked = asked
         return ready
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As ZenML's, after a look at what the YAML names.
+
+        Raises:
+            InputError: The run is bound to fail.
+        """
+        if self._asked:
+            check_at_start(*self._asked, publishes=self._publishes)
+        return super().__call__(*args, **kwargs)
 
     def _check_sections(self, run: RunSettings, path: str) -> None:
         """See that the pipeline takes what the YAML has, and has what it needs; ZenML says neither in one line."""
@@ -75,6 +94,7 @@ def strict_pipeline(
             model=model,
         )
         pipeline.__doc__ = function.__doc__
+        pipeline._publishes = model is not None
         return pipeline
 
     return make

@@ -87,6 +87,8 @@ def push(
         return api.create_commit(repo, operations, commit_message="Release by Sanaflow")
 
     before, tagged = _write(repo, begin)
+    size = sum((folder / path).stat().st_size for path in files)
+    print(f"pushing {len(files):,} files, {size / 2**30:.2f} GiB, to {repo}; what it holds already is not sent again")
     done = _write(repo, commit)
     if done.oid != before or (tag and done.oid not in tagged):  # or else it was looked at when it was made
         _write(repo, lambda _: _verify(files, repo, done.oid))

@@ -15,6 +15,7 @@ from sanaflow.evaluation.scores import ClipScores
 from sanaflow.model.reference import ModelReference
 from sanaflow.model.tuned import SanaModel
 from sanaflow.paths import expanded
+from sanaflow.progress import progress_bar
 from sanaflow.publishing.forms import weight_files
 from sanaflow.publishing.hub import push
 from sanaflow.publishing.manifest import HubRelease
@@ -95,13 +96,13 @@ def write_folder(folder: Path, sources: Mapping[str, Path], files: Mapping[str, 
     Raises:
         InputError: `folder` holds something that is not a release of ours, or can't be written.
     """
-    old = _released_files(folder)
+    old = released_files(folder)
     if old == dict(files) and all((folder / p).is_file() and file_digest(folder / p) == d for p, d in files.items()):
         return
     mark = uuid.uuid4().hex
     hidden, aside = folder.with_name(f".{folder.name}.{mark}.tmp"), folder.with_name(f".{folder.name}.{mark}.old")
     try:
-        for path, source in sources.items():
+        for path, source in progress_bar(sources.items(), desc="writing the release", unit="file", leave=False):
             (hidden / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, hidden / path)
         (hidden / MANIFEST).write_text(json.dumps({"made_by": "sanaflow", "files": dict(files)}, indent=2))
@@ -116,7 +117,7 @@ def write_folder(folder: Path, sources: Mapping[str, Path], files: Mapping[str, 
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _released_files(folder: Path) -> dict[str, str]:
+def released_files(folder: Path) -> dict[str, str]:
     """What the manifest of a release in `folder` lists; nothing where there is no such folder, or an empty one.
 
     Raises:

@@ -30,7 +30,7 @@ def start_trackers(
     config = {key: value for key, value in settings.model_dump().items() if isinstance(value, int | float | str)}
     wandb = {"name": name, "id": run_folder.name[:16], "resume": "allow", "dir": str(run_folder)}
     if "wandb" in TRACKERS[validation.report_to] and "WANDB_MODE" not in os.environ:
-        _check_wandb_knows_us()
+        check_wandb_knows_us()
     try:
         accelerator.init_trackers(validation.tracker_project_name, config, {"wandb": wandb})
     except Exception as error:  # W&B's own errors, of many kinds; none is worth a stack trace
@@ -40,7 +40,12 @@ def start_trackers(
         ) from None
 
 
-def _check_wandb_knows_us() -> None:
+def check_wandb_knows_us() -> None:
+    """See that W&B can be told.
+
+    Raises:
+        InputError: It isn't installed, or has no key.
+    """
     try:
         import wandb
     except ImportError:

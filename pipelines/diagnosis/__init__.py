@@ -1,0 +1,1 @@
+"""The looks of `python -m sanaflow doctor`, a module for each part of the machine. None tells a secret."""
