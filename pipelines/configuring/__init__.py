@@ -1,0 +1,1 @@
+"""What `python -m sanaflow configure` asks, looks at and writes."""
