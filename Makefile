@@ -40,8 +40,8 @@ test-cluster: setup ## Run the pipeline on a double of a Kubernetes cluster; min
 check: setup ## Lint, formatting, types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: setup ## Run every benchmark but that with peers, which have to be brought, and that of a GPU
-	@for b in $(filter-out benchmarks/peers.py benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+bench: setup ## Run every benchmark but that with peers, which have to be brought, and those of a GPU
+	@for b in $(filter-out benchmarks/peers.py benchmarks/gpu.py benchmarks/gpu_encoding.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 sana-tiny: setup ## Build the bundled model anew from packaged pictures, hours on two cores; goes on where it was
 	@$(BIN)/python -m benchmarks.sana_tiny

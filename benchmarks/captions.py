@@ -45,7 +45,7 @@ def main(as_json: bool, count: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model, tokenizer = _build_model(folder / "model")
-        captions = _captions(tokenizer, count)
+        captions = make_captions(tokenizer, count)
         instruction = len(tokenizer.encode(INSTRUCTION))
         lengths = [len(tokenizer.encode(INSTRUCTION + caption)) - instruction + 2 for caption in captions]
         table = ImageTable(
@@ -105,7 +105,7 @@ def main(as_json: bool, count: int) -> None:
 
 def _build_model(folder: Path) -> tuple[ModelReference, PreTrainedTokenizerFast]:
     shutil.copytree(small_model().folder(), folder, ignore=shutil.ignore_patterns("tokenizer", "text_encoder"))
-    tokenizer = _train_tokenizer()
+    tokenizer = train_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     torch.manual_seed(0)
     config = Gemma2Config(
@@ -122,7 +122,7 @@ def _build_model(folder: Path) -> tuple[ModelReference, PreTrainedTokenizerFast]
     return resolve_model(ModelSettings(pretrained_model_name_or_path=str(folder))), tokenizer
 
 
-def _train_tokenizer() -> PreTrainedTokenizerFast:
+def train_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-pair tokenizer whose vocabulary is just small enough that the instruction has its 240 tokens."""
     for size in range(600, 260, -1):
         tokenizer = Tokenizer(models.BPE(byte_fallback=True))
@@ -143,7 +143,7 @@ def _train_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _captions(tokenizer: PreTrainedTokenizerFast, count: int) -> list[str]:
+def make_captions(tokenizer: PreTrainedTokenizerFast, count: int) -> list[str]:
     """Captions of the instruction's own words, 6 to 200 tokens long; 57 on average with the two always kept."""
     noise = np.random.default_rng(0)
     words = INSTRUCTION.lower().split()
