@@ -162,6 +162,12 @@ def test_adapters_learn_over_a_quantised_base(precision, kind, via, talkative_sa
     assert quantised.dtype in (torch.int8, torch.uint8)
 
 
+def test_a_base_in_8_bits_warns_of_no_cast_at_every_product(talkative_sana, caplog):
+    settings = lora(base_model_precision="int8-bnb", **KINDS["lora"])
+    learn(load_tunable(talkative_sana, settings, CPU))
+    assert "will be cast" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["lokr", "lora"])
 def test_a_base_in_bf16_takes_an_adapter_in_fp32(kind, talkative_sana):
     settings = lora(base_model_default_dtype="bf16", **KINDS[kind])
