@@ -30,6 +30,7 @@ def main(run_yaml: Path, store: Path) -> None:
     run = parse_run_settings(read_yaml(run_yaml)["parameters"], source=run_yaml)
 
     # Only now: what these import takes seconds, and a mistake in the YAML should show at once.
+    import torch
     from accelerate import PartialState
 
     from sanaflow.evaluation.sampling import validation_drawer
@@ -39,7 +40,7 @@ def main(run_yaml: Path, store: Path) -> None:
 
     store = store.resolve()
     model = resolve_model(run.model)
-    processes = PartialState(timeout=LONGEST_WAIT)
+    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
     with processes.main_process_first():  # the others then find all in the caches
         latents, captions = prepare(run, model, store)
     settings = [run.training.model_dump(), run.validation.model_dump()]
