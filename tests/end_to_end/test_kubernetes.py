@@ -5,6 +5,7 @@ server is ZenML's. Images, scheduling on many nodes and rights are not tested he
 """
 
 import base64
+import json
 import os
 import shutil
 import socket
@@ -35,7 +36,7 @@ pytestmark = [pytest.mark.cluster, no_pods]
 
 HUB_TOKEN = "hf_token-of-the-cluster"
 S3_SECRET = "secret-of-the-test"
-ON_A_GPU = {"train_sana"}
+ON_A_GPU = {"encode_latents", "train_sana", "score_clip"}
 ZENML = """
 import sys
 from zenml.cli.cli import cli
@@ -60,6 +61,13 @@ class Place:
         lines = "\n".join("\t".join(command) for command in commands)
         done = subprocess.run([sys.executable, "-c", ZENML], input=lines, **self._as_user(), timeout=180)
         assert done.returncode == 0, done.stdout
+
+    def schedule(self, *arguments: str) -> str:
+        """Run `python -m sanaflow schedule`."""
+        command = [sys.executable, "-m", "sanaflow", "schedule", *arguments]
+        done = subprocess.run(command, **self._as_user() | {"stderr": subprocess.PIPE}, timeout=180)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def start(self, config: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start `finetune`."""
@@ -264,6 +272,30 @@ def test_a_bad_manifest_is_refused_and_the_error_names_it(place, write_cluster_r
     assert "(422)" in output
     assert f'Job "{refused[0].body["metadata"]["name"]}" is invalid' in output
     assert "seconds" in output
+
+
+def test_a_schedule_is_a_cron_job_that_is_made_changed_paused_and_removed(place, write_cluster_run):
+    config = str(write_cluster_run())
+
+    def cron_jobs():
+        return [job["spec"] for job in place.kubernetes.all("cronjobs")]
+
+    place.schedule(config, "--cron", "0 3 * * *", "--name", "nightly")
+    [made] = cron_jobs()
+    assert (made["schedule"], made["concurrencyPolicy"]) == ("0 3 * * *", "Forbid")
+    [container] = made["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/me/sanaflow"
+    place.schedule(config, "--cron", "30 4 * * 1", "--name", "nightly")
+    assert [job["schedule"] for job in cron_jobs()] == ["30 4 * * 1"], "the one of before is gone"
+    place.schedule("pause", "nightly")
+    assert [job.get("suspend") for job in cron_jobs()] == [True]
+    [listed] = json.loads(place.schedule("list", "--json"))
+    assert (listed["name"], listed["active"], listed["pipeline"]) == ("nightly", False, "retrain")
+    place.schedule("resume", "nightly")
+    assert [job.get("suspend") for job in cron_jobs()] == [False]
+    place.schedule("remove", "nightly")
+    assert cron_jobs() == []
+    assert place.zenml.get("runs", pipeline_name="retrain")["items"] == [], "nothing was due"
 
 
 def test_a_pod_that_asks_for_more_than_a_node_has_stays_pending(place, tmp_path):
