@@ -12,6 +12,7 @@ from safetensors import safe_open
 from zenml.client import Client
 from zenml.models import PipelineRunResponse
 
+from pipelines.lineage.checkout import run_at
 from pipelines.lineage.what_changed import what_changed
 from pipelines.train_again import SECTIONS, train_again
 from sanaflow.errors import InputError
@@ -29,7 +30,8 @@ UNEXPLAINED = (
 @click.command
 @click.argument("version")
 @click.option("--dry-run", is_flag=True, help="Only say what is different from then.")
-def rebuild(version: str, dry_run: bool) -> None:
+@click.option("--checkout", is_flag=True, help="With the code of then, checked out beside this one.")
+def rebuild(version: str, dry_run: bool, checkout: bool) -> None:
     """Train a model VERSION again ('sana@3') from what is known of it, and compare the weights.
 
     Makes no model version, no scores and no release. Ends with 0 if the weights are the same, else with 1, saying what
@@ -38,6 +40,8 @@ def rebuild(version: str, dry_run: bool) -> None:
     record = read_record(version)
     if not (record.weights and record.trained_in):
         raise InputError(f"{record.name} has no weights to compare with: its run failed, or trained nothing")
+    if checkout:
+        raise SystemExit(run_at(record.commit, "rebuild", record.name, *(["--dry-run"] if dry_run else [])))
     try:
         then = Client().get_pipeline_run(record.trained_in)
     except KeyError:

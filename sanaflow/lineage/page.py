@@ -81,8 +81,8 @@ def lineage_page(records: Sequence[Record]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Lineage</title><style>{STYLE}</style></head>
 <body><h1>{len(records):,} model versions</h1>
-<noscript><p>Here it only shows. <code>python -m sanaflow lineage --html lineage.html</code> writes it as a file, in which
-boxes can be clicked and versions searched for.</p></noscript>
+<noscript><p>Here it only shows. <code>python -m sanaflow lineage --html lineage.html</code> writes it as a file,
+in which boxes can be clicked and versions searched for.</p></noscript>
 <header hidden><input type="search" placeholder="a version, digest, data set, release ..." aria-label="filter">
 <p id="tip">A click on a box leaves what it came from and what came from it; a second click brings the rest back.
 Red lines: training began with another version's weights.</p>

@@ -26,13 +26,25 @@ def command_line(*command) -> subprocess.CompletedProcess:
     "command", [(ZENML, "pipeline", "run", "pipelines.prepare.prepare"), (sys.executable, "-m", "pipelines.prepare")]
 )
 def test_a_mistake_found_by_a_step_ends_both_commands_with_one_line(write_run, pictures, command):
+    without_captions = {"instance_data_dir": str(pictures), "resolution": 64, "caption_strategy": "textfile"}
+    ended = command_line(*command, "-c", write_run(datasets=[{"id": "set", **without_captions}]))
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        f"Error: dataset 'set': instance_data_dir '{pictures}' holds no usable picture: all 5 were left out"
+    )
+    assert "`download_dataset` has started" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_an_empty_folder_is_refused_before_anything_runs(write_run, pictures):
     for picture in pictures.iterdir():
         picture.unlink()
-    ended = command_line(*command, "-c", write_run())
+    ended = command_line(sys.executable, "-m", "pipelines.prepare", "-c", write_run())
     assert ended.returncode == 1
     last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith(f"Error: dataset 'set': instance_data_dir '{pictures}' holds no pictures")
-    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "has started" not in ended.stdout + ended.stderr
     assert not list(pictures.iterdir())
 
 

@@ -41,7 +41,7 @@ def test_every_step_and_artifact_is_drawn_and_the_lineage_page_leads_to_its_runs
 
 
 def look_at_lineage(page, finished, run_page):
-    """The artifact of the run. The dashboard runs no scripts of artifacts, so there it shows, and says what does more."""
+    """The run's artifact. The dashboard runs no scripts of artifacts: there it only shows, and says what does more."""
     open_visualization(page, run_page, "draw_lineage", "lineage", "iframe")
     frame = page.get_by_role("dialog").frame_locator("iframe")
     version = f"{finished.model_version.model.name}@{finished.model_version.name}"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import uuid
 from dataclasses import replace
 from hashlib import sha256
@@ -10,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 from zenml.client import Client
 
+from pipelines.lineage.checkout import run_at
 from pipelines.lineage.command import lineage
 from pipelines.lineage.compare import compare
 from pipelines.lineage.rebuild import rebuild
+from sanaflow.errors import InputError
 from sanaflow.lineage.page import lineage_page
 from sanaflow.lineage.records import Record
 from tests.end_to_end.browsing import browser_page, needs_chromium
@@ -21,6 +24,7 @@ from tests.environment import PROJECT
 
 MODEL = f"lineage-{uuid.uuid4().hex[:8]}"
 FOLDERS: dict = {}
+HEAD = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
 SHORT = {"max_train_steps": 2}
 QUICK = {
     "validation": {"validation_prompt": None, "validation_steps": 3},
@@ -41,6 +45,7 @@ def pictures_then(write_run, pictures, hub, monkeypatch):
     """The folder as the second version saw it; both are trained once, for all tests here."""
     if not FOLDERS:
         monkeypatch.setenv("HF_TOKEN", hub.token)
+        monkeypatch.setattr("pipelines.strict.code_commit", lambda: HEAD)  # as if what is edited here were committed
         model = {"model": {"name": MODEL}}
         run(write_run(model, training=SHORT, **QUICK))
         (pictures / "panda.webp").unlink()
@@ -125,6 +130,17 @@ def test_a_rebuild_gives_the_same_weights_or_says_what_changed(pictures_then):
     assert "latents: " in said and "captions: " in said
     (pictures_then / "panda.webp").unlink()
     assert len(Client().list_model_versions(model=MODEL)) == versions, "a rebuild is no new version"
+
+
+def test_the_code_of_then_is_checked_out_for_a_rebuild(pictures_then, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call(rebuild, f"{MODEL}@2", "--dry-run", "--checkout")
+    assert "as they were" in capfd.readouterr().out
+    trees = subprocess.run(["git", "worktree", "list"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "sanaflow-" not in trees, "it is removed again"
+    for commit, said in ((None, "is unknown"), (f"{HEAD}-dirty", "is lost"), ("0" * 40, "can't be checked out")):
+        with pytest.raises(InputError, match=said):
+            run_at(commit, "rebuild")
 
 
 def fifty_versions() -> list[Record]:

@@ -9,6 +9,7 @@ from zenml.client import Client
 
 from pipelines.retrain import retrain
 from sanaflow.errors import InputError
+from tests.end_to_end.browsing import CHROMIUM, browser_page, dashboard, open_visualization
 from tests.end_to_end.test_finetune import ALWAYS, artifact, ran, run
 from tests.environment import PROJECT, SANA_TINY
 from tests.servers.loopback import LoopbackHandler, LoopbackServer
@@ -96,6 +97,24 @@ def test_a_better_model_is_promoted_nothing_new_leaves_no_trace_and_a_worse_one_
     assert len(versions) == 2, "every trained model is a version, with its scores and its decision"
     for version in versions:
         assert {"clip_scores", "held_out_loss", "promotion_decision", "latent_cache"} <= set(version.data_artifacts)
+    if CHROMIUM:
+        assert on_the_dashboard(better, again, worse) == [
+            ("lucide-circle-check", "Promoted to production"),
+            ("lucide-archive", "Not promoted to production"),  # what is from the cache has this icon
+            ("lucide-circle-check", "Not promoted to production"),
+        ]
+
+
+def on_the_dashboard(*finished) -> list[tuple[str, str]]:
+    """Of each run the icon at its training, and the head of its decision."""
+    seen = []
+    with dashboard() as last_run, browser_page() as page:
+        for one in finished:
+            address = f"{last_run.rpartition('/')[0]}/{one.id}"
+            head = open_visualization(page, address, "decide_promotion", "promotion_decision", "h1").inner_text()
+            icon = page.locator('[data-testid="rf__node-step/train_sana"] svg').first.get_attribute("class")
+            seen.append((next(name for name in icon.split() if name.startswith("lucide-")), head))
+    return seen
 
 
 def test_training_goes_on_from_the_champion_once_the_data_change(write_run, pictures):
@@ -138,3 +157,14 @@ def test_a_run_that_failed_after_training_is_finished_by_the_next_which_tells_of
     assert len(told) == 1 and "version 1, is trained and promoted to staging" in told[0]
     train()
     assert len(told) == 1 and len(Client().list_model_versions(model=name)) == 1
+
+
+def test_a_run_that_failed_before_training_leaves_a_version_only_until_the_next_run(write_run, pictures, capsys):
+    model = {"model": {"name": f"empty-{uuid.uuid4().hex[:8]}"}}
+    without_captions = {"instance_data_dir": str(pictures), "resolution": 64, "caption_strategy": "textfile"}
+    with pytest.raises(InputError, match="caption"):
+        run(write_run(model, datasets=[{"id": "set", **without_captions}]))
+    train = {"training": {"seed": 79}, "promotion": {"min_clip_gain": None}}
+    run(write_run(model, **train), retrain)
+    assert "removed version 1, which has no weights" in capsys.readouterr().out
+    assert [version.name for version in Client().list_model_versions(model=model["model"]["name"])] == ["2"]
