@@ -39,9 +39,13 @@ class QualitySettings(Section):
     audit: bool = True
     """Measure every picture once; what was measured is kept, by the picture's content."""
     max_blur: float | None = None
+    """Leave out what is blurred more: 0 sharp, 1 blurred. 0.55 stands out."""
     max_blockiness: float | None = None
+    """Leave out what shows more of JPEG's blocks: 0 clean, 3 and more bad. 1.0 stands out."""
     max_upscaling: float | None = None
+    """Leave out what was enlarged more: 0.5 is twice the size. 0.25 stands out."""
     min_contrast: float | None = None
+    """Leave out what is flatter: 0 flat, 1 full. 0.3 stands out."""
     duplicate_distance: int = Field(default=6, ge=0, le=12)
     """Bits of 64 in which the fingerprints of two near-duplicates may differ."""
     drop_near_duplicates: bool = False
@@ -93,13 +97,17 @@ class EvaluationSettings(Section):
     evaluation_prompts_limit: PositiveInt = 32
     """How many captions are picked where `evaluation_prompts` is null."""
     evaluation_seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Each prompt is drawn with each of these."""
     evaluation_resolution: str | None = None
     """As `validation_resolution`, which is taken where this is null."""
     evaluation_references: PositiveInt = 1000
     """So many training pictures, and as many held-out ones, evenly picked, are what drawn ones are compared with."""
     evaluation_num_inference_steps: PositiveInt = 20
+    """Steps of the scheduler for each picture."""
     evaluation_guidance: float = Field(default=4.5, ge=1)
+    """Strength of classifier-free guidance; 1 is without."""
     evaluation_batch_size: PositiveInt = 4
+    """Pictures drawn, or looked at by CLIP, at once."""
 
     _group_prompts = field_validator("evaluation_prompts", mode="before")(prompts_by_group)
     _check_resolution = field_validator("evaluation_resolution", mode="before")(check_resolution)
@@ -158,7 +166,9 @@ class CheckpointsOnHub(Section):
     """The repository that weights go to while they are trained."""
 
     hub_model_id: str
+    """`owner/name`."""
     hub_private: bool
+    """For a new repository."""
 
 
 class PublishingSettings(Section):
@@ -171,6 +181,7 @@ class PublishingSettings(Section):
     hub_model_id: str | None = None
     """`owner/name` on the hub."""
     hub_private: bool = True
+    """A repository that is made for it is private; one that is there stays as it is."""
     push_checkpoints_to_hub: bool = False
     """While training, at each checkpoint, push the weights to the branch `checkpoints`, a commit each."""
     license: str | None = None

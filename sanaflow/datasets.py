@@ -19,7 +19,9 @@ class AspectWeight(Section):
     """An aspect ratio (width / height) and how often it is picked."""
 
     aspect: PositiveFloat
+    """Width / height."""
     weight: NonNegativeFloat
+    """Beside those of the others."""
 
 
 class MetadataTable(Section):
@@ -28,36 +30,47 @@ class MetadataTable(Section):
     path: str
     """A file on this machine, or a file's name in the dataset itself."""
     filename_column: str = "id"
+    """Names the picture, by its path in the data set."""
     caption_column: str = "description"
+    """A text, or a list of texts."""
     fallback_caption_column: str | None = None
+    """Used where `caption_column` is empty."""
     identifier_includes_extension: bool = False
+    """Whether `filename_column` has the pictures' endings."""
     width_column: str | None = None
     """Accepted, not used: sizes are read from the pictures' own headers, which is as cheap and never wrong."""
     height_column: str | None = None
+    """As `width_column`."""
 
 
 class CaptionShuffle(Section):
     """Further captions with their parts in another order; made once, the same in every run."""
 
     enable: bool = True
+    """false: as if it weren't there."""
     count: PositiveInt = 1
     """How many shuffled captions are added."""
     seed: int = 0
+    """Of the orders."""
     split_on: Literal["comma", "space", "period"] = "comma"
+    """What parts a caption."""
     position_start: NonNegativeInt = 0
     """So many parts keep their place at the front."""
     include_original: bool = True
+    """Keep the caption as it was, too."""
 
 
 class DatasetSettings(Section):
     """One set of pictures: an entry of SimpleTuner's multidatabackend.json."""
 
     id: str = Field(min_length=1)
+    """A name of its own for each entry, shown wherever its pictures are."""
     type: Literal["local", "huggingface", "aws", "csv"] = "local"
     """Where the pictures are: a folder, a dataset repository on the hub, S3, or a table of urls or paths."""
     dataset_type: Literal["image", "eval", "conditioning", "text_embeds"] = "image"
     """eval: held out, never trained on. conditioning: masks. text_embeds: only its `caption_filter_list` counts."""
     disabled: bool = False
+    """Leave this entry out; nothing else in it is looked at."""
     strict: bool = False
     """Refuse the run if a picture has no caption or can't be read, instead of leaving it out."""
 
@@ -72,17 +85,23 @@ class DatasetSettings(Section):
     split: str = "train"
     """huggingface: which Parquet files are read; not used for a repository of plain picture files."""
     image_column: str = "image"
+    """huggingface: column of pictures in the Parquet files."""
     caption_column: str | None = None
     """huggingface: column of captions under `caption_strategy: huggingface`; null: `caption`, `text` or `prompt`."""
     aws_bucket_name: str | None = None
+    """aws: the bucket."""
     aws_data_prefix: str = ""
+    """aws: only what lies under this prefix."""
     aws_endpoint_url: str | None = None
     """Any S3-compatible store; null for AWS. Keys come from the environment or ~/.aws, never from here."""
     aws_region_name: str | None = None
+    """aws: the region; null: that of the environment."""
     csv_file: str | None = None
+    """csv: the table."""
     csv_url_column: str = "url"
     """csv: the column of http(s) urls, or of paths relative to `instance_data_dir`."""
     csv_caption_column: str = "caption"
+    """csv: the column of captions under `caption_strategy: csv`."""
 
     # Words
     caption_strategy: Literal["filename", "textfile", "instanceprompt", "parquet", "csv", "huggingface"] = "filename"
@@ -97,10 +116,13 @@ class DatasetSettings(Section):
     disable_multiline_split: bool = False
     """textfile: the whole file is one caption."""
     caption_shuffle: CaptionShuffle | None = None
+    """Adds captions with their parts in another order."""
     caption_filter_list: str | tuple[str, ...] | None = None
     """Taken out of every caption: words, regular expressions, `s/search/replace/`; or a .txt or .json file of them."""
     metadata_backend: Literal["discovery", "json", "filesystem", "parquet", "huggingface"] = "discovery"
+    """Accepted, not used: every run looks at the files themselves, and at `parquet` where it is given."""
     parquet: MetadataTable | None = None
+    """The table that `caption_strategy: parquet` reads."""
     default: bool = False
     """text_embeds: its list is that of sets that name none; else the first entry's is."""
     text_embeds: str | None = None
@@ -131,12 +153,15 @@ class DatasetSettings(Section):
     maximum_image_size: PositiveFloat | None = None
     """With `crop: true`: pictures above this are first resized to `target_downsample_size`, then cropped."""
     target_downsample_size: PositiveFloat | None = None
+    """See `maximum_image_size`; in the unit of `resolution`."""
     max_upscale_threshold: NonNegativeFloat | None = None
     """Pictures that would have to be enlarged by more than this share (0.2: by a fifth) are left out."""
     minimum_aspect_ratio: PositiveFloat | None = None
+    """As `maximum_aspect_ratio`, from below."""
     maximum_aspect_ratio: PositiveFloat | None = None
     """Buckets narrower or wider than these (width / height) are left out."""
     aspect_bucket_alignment: PositiveInt = 64
+    """Sides are multiples of so many pixels under `buckets: aligned`."""
     aspect_bucket_rounding: int = Field(default=2, ge=1, le=9)
     """Decimals of the aspect ratio under `buckets: aligned`."""
 
@@ -148,9 +173,11 @@ class DatasetSettings(Section):
     max_num_samples: PositiveInt | None = None
     """Use so many pictures, picked by chance that depends on the set's id and the files' names only."""
     is_regularisation_data: bool = False
+    """Pictures that are to go on looking as they did; see `docs/training.md`."""
 
     # Masks
     conditioning_type: Literal["mask"] | None = None
+    """Of a `dataset_type: conditioning` entry: masks are all there is."""
     conditioning_data: str | tuple[str, ...] | None = None
     """The id of the `dataset_type: conditioning` entry that holds this set's masks, under the same names."""
 

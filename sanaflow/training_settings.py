@@ -59,11 +59,13 @@ class TrainingSettings(Section):
     lycoris_config: dict[str, Any] | None = None
     """LyCORIS' settings, here or in a JSON file whose path is given; null for LoKr on attention and feed-forward."""
     lora_rank: PositiveInt = 16
+    """Rank of a standard LoRA or DoRA; LyCORIS' is in `lycoris_config`."""
     lora_alpha: PositiveInt | None = None
     """null: the rank, which scales the adapter by 1."""
     lora_target_modules: tuple[str, ...] | None = None
     """Ends of the names of the layers that get one; null for attention and the feed-forward's 1x1 convolutions."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that is left out at random in each step."""
     use_dora: bool = False
     """Weight-decomposed LoRA (https://arxiv.org/abs/2402.09353), with lora_type 'standard'."""
     start_from: Literal["base", "champion"] = "base"
@@ -82,6 +84,7 @@ class TrainingSettings(Section):
     """Where weights are quantised: on the CPU it takes longer and no GPU memory."""
 
     max_train_steps: PositiveInt = 10_000
+    """Optimizer steps of the run, warm-up and steps before a resume included."""
     num_train_epochs: PositiveInt | None = None
     """Instead of `max_train_steps`."""
     train_batch_size: PositiveInt = 4
@@ -89,6 +92,7 @@ class TrainingSettings(Section):
     allow_dataset_oversubscription: bool = False
     """Show the pictures of a bucket that can't fill a batch more often, instead of refusing the run."""
     gradient_accumulation_steps: PositiveInt = 1
+    """Batches whose gradients make one optimizer step."""
     num_processes: PositiveInt = 1
     """Processes, each with a GPU of its own, that `accelerate launch` starts."""
     fsdp_enable: bool = False
@@ -97,10 +101,13 @@ class TrainingSettings(Section):
     """Free a block's gathered weights after its forward: less memory, one more gathering."""
 
     learning_rate: PositiveFloat = 1e-5
+    """Its height after the warm-up. 1e-5 suits every weight, 1e-4 a LoKr; `prodigy` wants 1.0."""
     lr_scheduler: Literal[
         "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
     ] = "constant"
+    """How it goes on after the warm-up, over the whole run."""
     lr_warmup_steps: NonNegativeInt = 0
+    """Optimizer steps in which it rises from 0."""
     lr_num_cycles: PositiveInt = 1
     """Of cosine_with_restarts."""
     lr_power: PositiveFloat = 1.0
@@ -108,26 +115,33 @@ class TrainingSettings(Section):
     lr_end: float = Field(default=0.0, ge=0)
     """Of polynomial: where it ends."""
     optimizer: Optimizer = "torch-adamw"
+    """By its library and name; `docs/training.md` groups them."""
     optimizer_config: dict[str, Any] = Field(default_factory=dict)
     """More keyword arguments of the optimizer's class."""
     adam_beta1: float | None = Field(default=None, ge=0, lt=1)
     """null, here and below: the optimizer's own, for torch-adamw 0.9, 0.999, 1e-8 and 0.01."""
     adam_beta2: float | None = Field(default=None, ge=0, lt=1)
+    """Decay of the squared gradients' average."""
     adam_epsilon: PositiveFloat | None = None
+    """Added to the denominator."""
     adam_weight_decay: float | None = Field(default=None, ge=0)
+    """Pull of each weight towards 0, times the learning rate."""
     max_grad_norm: PositiveFloat = 1.0
+    """Where `grad_clip_method` cuts."""
     grad_clip_method: Literal["norm", "value"] = "norm"
     """norm: the gradient is scaled to `max_grad_norm`. value: each of its entries is cut there."""
 
     mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
     """Precision of the matrix products; loss and linear attention's sums stay in fp32."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward instead of keeping them: less memory, more time."""
     gradient_checkpointing_interval: NonNegativeInt | None = None
     """Recompute every n-th block only: faster, more memory. null, 0 and 1 recompute each."""
     torch_compile: bool = False
     """Compile each block by itself."""
 
     caption_dropout_probability: float = Field(default=0.1, ge=0, le=1)
+    """Share of the samples whose caption is replaced by the empty prompt, for classifier-free guidance."""
     flow_schedule_shift: PositiveFloat | None = None
     """k in `s' = k s / (1 + (k-1) s)`: how far training leans towards noise; null is 3.0, as in Sana's own training."""
     flow_schedule_auto_shift: bool = False
@@ -139,7 +153,9 @@ class TrainingSettings(Section):
     flow_use_beta_schedule: bool = False
     """Draw noise levels from a Beta distribution instead."""
     flow_beta_schedule_alpha: PositiveFloat = 2.0
+    """First parameter of that distribution."""
     flow_beta_schedule_beta: PositiveFloat = 2.0
+    """Second parameter of that distribution."""
     snr_gamma: PositiveFloat | None = None
     """Weigh the loss of denoised latents by min(SNR, gamma) (https://arxiv.org/abs/2303.09556); null: unweighted."""
     input_perturbation: float = Field(default=0.0, ge=0)
@@ -148,17 +164,23 @@ class TrainingSettings(Section):
     use_ema: bool = False
     """Keep a moving average of the weights, which is drawn, scored and published beside them."""
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    """Decay of the average, from 0.1 up to this: (1 + n) / (10 + n) after n updates."""
     ema_update_interval: PositiveInt = 1
+    """Take the weights in after every so many optimizer steps."""
     ema_device: Literal["cpu", "accelerator"] = "accelerator"
+    """Where the average is kept: cpu takes no GPU memory and a copy in each update."""
 
     nonfinite_limit: PositiveInt = 3
     """So many updates in a row with a loss or gradient that is no number lead back to the last checkpoint."""
     checkpointing_steps: PositiveInt = 500
+    """Write a checkpoint after every so many optimizer steps."""
     checkpoints_total_limit: PositiveInt = 2
+    """How many checkpoints are kept, the newest ones."""
     resume_from_checkpoint: str | None = None
     """Start from a checkpoint of another run with other settings: its folder, or 'latest'. A run that was cut short
     goes on from its own by itself."""
     seed: int = 42
+    """Of adapters, order, noise, crops and dropout."""
 
     _read_lycoris_config = field_validator("lycoris_config", mode="before")(json_or_path)
 

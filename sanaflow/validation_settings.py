@@ -44,6 +44,7 @@ class ValidationSettings(Section):
     user_prompt_library: dict[str, str] = Field(default_factory=dict)
     """More prompts by name, here or in a JSON file whose path is given."""
     validation_negative_prompt: str = ""
+    """What guidance leads away from, in validation and in scoring."""
     validation_steps: PositiveInt = 500
     """Draw after every so many optimizer steps, and after the last."""
     validation_epoch_interval: PositiveFloat | None = None
@@ -51,10 +52,13 @@ class ValidationSettings(Section):
     validation_on_startup: bool = True
     """Draw before the first step, too."""
     validation_num_inference_steps: PositiveInt = 20
+    """Steps of the scheduler for each picture."""
     validation_guidance: float = Field(default=4.5, ge=1)
+    """Strength of classifier-free guidance; 1 is without."""
     validation_resolution: str | None = None
     """'1024x1024,1280x768', width x height in pixels, or one edge; null for what the model was made for."""
     validation_seed: int = 42
+    """Of each picture's initial noise, the same in every look."""
     eval_steps_interval: PositiveInt | None = None
     """Measure the loss on `dataset_type: eval` sets after so many steps; before the first and after the last always."""
     eval_epoch_interval: PositiveFloat | None = None
@@ -66,7 +70,9 @@ class ValidationSettings(Section):
     report_to: Literal["none", "tensorboard", "wandb", "all"] = "none"
     """Where the curves go while training, besides the artifact. W&B's key comes from WANDB_API_KEY or `wandb login`."""
     tracker_project_name: str = "sanaflow"
+    """Name of the project in TensorBoard or W&B."""
     tracker_run_name: str | None = None
+    """Name of the run there; null: the tracker's own."""
 
     _read_library = field_validator("user_prompt_library", mode="before")(json_or_path)
 

@@ -83,7 +83,8 @@ def _split(missing: dict[str, Text], model: ModelReference, settings: CacheSetti
     if missing:
         tokens = TextTokens(load_tokenizer(model), settings.tokenizer_max_length)
         everything = list(missing.items())
-        for i in range(0, len(everything), TOKENIZED_AT_ONCE):
+        parts = range(0, len(everything), TOKENIZED_AT_ONCE)
+        for i in progress_bar(parts, desc="splitting captions into tokens", unit="part", leave=False):
             some = everything[i : i + TOKENIZED_AT_ONCE]
             for (key, text), ids in zip(some, tokens.ids([text for _, text in some]), strict=True):
                 shared = tokens.shared(text, ids)

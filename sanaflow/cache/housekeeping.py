@@ -7,6 +7,7 @@ import pandas as pd
 
 from sanaflow.cache.shard import ENDING, DamagedShardError
 from sanaflow.cache.store import ShardStore
+from sanaflow.progress import progress_bar
 
 NOBODY = "(no artifact)"
 USAGE_COLUMNS = ["model", "dataset", "entries", "bytes"]
@@ -22,7 +23,7 @@ def usage(store: ShardStore, owners: pd.DataFrame) -> pd.DataFrame:
         owners: `key` and `dataset` of what artifacts refer to.
     """
     rows = []
-    for shard in store.names():
+    for shard in progress_bar(store.names(), desc="looking at shards", unit="shard", leave=False):
         try:
             contents = store.contents(shard)
         except (DamagedShardError, FileNotFoundError):  # `verify` sees to it

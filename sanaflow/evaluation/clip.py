@@ -13,7 +13,7 @@ from sanaflow.config import EvaluationSettings
 from sanaflow.errors import InputError, nearest
 from sanaflow.evaluation.packaged_clip import build_packaged_clip
 from sanaflow.model.loading import default_device
-from sanaflow.progress import quietly
+from sanaflow.progress import progress_bar, quietly
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,14 @@ class Clip:
         """Unit vectors (pictures, channels), fp32 on the CPU."""
         if not pictures:
             return torch.empty(0, 1)
-        pixels = [self.preprocess(picture.convert("RGB")) for picture in pictures]
-        batches = [torch.stack(pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
-        return torch.cat([self.model.encode_image(b.to(self.device), normalize=True).float().cpu() for b in batches])
+        embeddings = []
+        with progress_bar(total=len(pictures), desc="CLIP looks at pictures", unit="picture", leave=False) as progress:
+            for i in range(0, len(pictures), batch_size):
+                some = [self.preprocess(picture.convert("RGB")) for picture in pictures[i : i + batch_size]]
+                embedded = self.model.encode_image(torch.stack(some).to(self.device), normalize=True)
+                embeddings.append(embedded.float().cpu())
+                progress.update(len(some))
+        return torch.cat(embeddings)
 
     @torch.inference_mode()
     def embed_prompts(self, prompts: Sequence[str], *, batch_size: int) -> torch.Tensor:

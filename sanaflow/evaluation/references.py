@@ -8,6 +8,7 @@ from PIL import Image
 from sanaflow.cache.index import LatentCache
 from sanaflow.cache.reading import LatentReader
 from sanaflow.evaluation.prompts import evenly
+from sanaflow.evaluation.sampling import spare_memory
 from sanaflow.model.loading import default_device, load_vae
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
@@ -52,7 +53,8 @@ def decode_references(latents: LatentCache, *, model: ModelReference, held_out: 
     reader = LatentReader(replace(latents, entries=chosen))
     pictures: dict[int, Image.Image] = {}
     with progress_bar(total=len(chosen), desc="decoding real pictures", unit="picture") as progress:
-        for _, bucket in chosen.groupby(["width", "height"]):
+        for (width, height), bucket in chosen.groupby(["width", "height"]):
+            spare_memory(vae, (width, height))
             positions = bucket.index.tolist()
             for i in range(0, len(positions), BATCH):
                 batch = positions[i : i + BATCH]

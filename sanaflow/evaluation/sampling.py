@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from diffusers import SanaPipeline
+from diffusers import AutoencoderDC, SanaPipeline
 from PIL import Image
 
 from sanaflow.cache.index import CaptionCache
@@ -16,6 +16,11 @@ from sanaflow.evaluation.gallery import Gallery, gallery_of, save_picture, timel
 from sanaflow.model.loading import load_drawing_pipeline, native_resolution
 from sanaflow.model.reference import ModelReference
 from sanaflow.progress import progress_bar
+
+ONE_BY_ONE, IN_TILES = 2 * 2**20, 6 * 2**20
+"""Pixels: a picture of 2048 px takes what four of 1024 px do, one of 4096 px more than most cards have."""
+TILE, OVERLAP = 2048, 256
+"""Pixels of a tile's side, and of what neighbours share."""
 
 
 def draw_pictures(
@@ -35,6 +40,7 @@ def draw_pictures(
     Raises:
         InputError: A prompt is not in the caption cache.
     """
+    spare_memory(pipeline.vae, size)
     pictures: list[Image.Image] = []
     negative = captions.key(negative_prompt, instructed=False)
     with progress_bar(total=len(prompts), desc=description, unit="picture") as progress:
@@ -60,6 +66,14 @@ def draw_pictures(
             pictures += drawn.images
             progress.update(len(batch))
     return pictures
+
+
+def spare_memory(vae: AutoencoderDC, size: tuple[int, int]) -> None:
+    """Let pictures of 2048 px be decoded one by one, and those of 4096 px in tiles, blended where they meet."""
+    if size[0] * size[1] > ONE_BY_ONE:
+        vae.enable_slicing()
+    if size[0] * size[1] > IN_TILES:
+        vae.enable_tiling(TILE, TILE, TILE - OVERLAP, TILE - OVERLAP)
 
 
 def validation_drawer(

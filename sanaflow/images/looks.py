@@ -99,7 +99,9 @@ def read_texts(source: Source, entries: list[Entry], folder: Path, index: Index)
     texts = {e.name: known[e.name, e.token] for e in files if (e.name, e.token) in known}
     missing = [e for e in files if e.name not in texts]
     workers = DOWNLOADS if source.fetch else READERS
-    found = _in_parallel(lambda e: (e, _read_text(source, e, folder)), missing, workers=workers)
+    found = _in_parallel(
+        lambda e: (e, _read_text(source, e, folder)), missing, workers=workers, desc="reading captions"
+    )
     read = {e.name: (e, text) for e, text in found}
     texts |= {name: text for name, (_, text) in read.items() if isinstance(text, str)}
     index.add_texts(source.key, [(e.name, e.token, text) for e, text in read.values() if isinstance(text, str)])
@@ -124,8 +126,8 @@ def _read_text(source: Source, entry: Entry, folder: Path) -> str | MissingCapti
         return MissingCaptionError(f"its caption file {name} can't be read: {error.strerror}")
 
 
-def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, workers: int, desc: str = "") -> Iterator[R]:
+def _in_parallel(function: Callable[[T], R], items: Iterable[T], *, workers: int, desc: str) -> Iterator[R]:
     items = list(items)
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(function, items)
-        yield from progress_bar(done, total=len(items), desc=desc, unit="file") if desc and items else done
+        yield from progress_bar(done, total=len(items), desc=desc, unit="file") if items else done

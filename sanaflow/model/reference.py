@@ -15,6 +15,7 @@ from sanaflow.digests import digest_of, file_digest
 from sanaflow.errors import InputError
 from sanaflow.hub import ask_hub
 from sanaflow.paths import expanded
+from sanaflow.progress import download_bars
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 VARIANT = re.compile(r"\.(bf16|fp16|fp32)[.-]")  # "model.bf16-00001-of-00002.safetensors": a second copy of the weights
@@ -54,7 +55,12 @@ class ModelReference:
             p for p in self.files if not components or PurePosixPath(p).parts[0] in (*components, "model_index.json")
         ]
         return Path(
-            _ask_hub(self.name, lambda: snapshot_download(self.name, revision=self.commit, allow_patterns=chosen))
+            _ask_hub(
+                self.name,
+                lambda: snapshot_download(
+                    self.name, revision=self.commit, allow_patterns=chosen, tqdm_class=download_bars()
+                ),
+            )
         )
 
     def config(self, component: str) -> dict[str, Any]:
@@ -133,7 +139,8 @@ def _check_is_sana(name: str, index: Path, files: list[str]) -> None:
         )
     found = _read_json(name, index).get("_class_name")
     if found not in PIPELINE_CLASSES:
-        raise InputError(f"model '{name}' holds a {found}, not a {PIPELINE_CLASSES[0]}: name a Sana model")
+        sprint = " (distilled to draw in one to four steps, which tuning would undo)" if "Sprint" in str(found) else ""
+        raise InputError(f"model '{name}' holds a {found}{sprint}, not a {PIPELINE_CLASSES[0]}: name a Sana model")
     for component in COMPONENTS:
         if not any(f.startswith(f"{component}/") for f in files):
             raise InputError(f"model '{name}' lacks its folder '{component}': get the model again")

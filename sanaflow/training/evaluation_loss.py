@@ -11,6 +11,7 @@ import torch
 from sanaflow.cache.index import CaptionCache, LatentCache
 from sanaflow.cache.reading import CaptionReader, LatentReader
 from sanaflow.config import TrainingSettings, ValidationSettings
+from sanaflow.progress import progress_bar
 from sanaflow.training.flow import add_noise, draw_sigmas, flow_losses, timesteps
 from sanaflow.training.randomness import generator
 
@@ -43,16 +44,19 @@ class EvaluationLoss:
         training = model.training
         model.eval()
         rows = []
-        for dataset, entries in self._entries.groupby("dataset"):
-            losses = torch.zeros(len(self._sigmas))
-            for _, bucket in entries.groupby(["width", "height"]):
-                positions = bucket.index.tolist()
-                for i in range(0, len(positions), self._batch_size):
-                    losses += self._sums(model, positions[i : i + self._batch_size], device)
-            rows += [
-                {"dataset": dataset, "sigma": float(sigma), "loss": float(loss)}
-                for sigma, loss in zip(self._sigmas, losses / len(entries), strict=True)
-            ]
+        with progress_bar(total=len(self._entries), desc="held-out loss", unit="picture", leave=False) as progress:
+            for dataset, entries in self._entries.groupby("dataset"):
+                losses = torch.zeros(len(self._sigmas))
+                for _, bucket in entries.groupby(["width", "height"]):
+                    positions = bucket.index.tolist()
+                    for i in range(0, len(positions), self._batch_size):
+                        some = positions[i : i + self._batch_size]
+                        losses += self._sums(model, some, device)
+                        progress.update(len(some))
+                rows += [
+                    {"dataset": dataset, "sigma": float(sigma), "loss": float(loss)}
+                    for sigma, loss in zip(self._sigmas, losses / len(entries), strict=True)
+                ]
         model.train(training)
         return rows
 

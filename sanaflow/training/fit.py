@@ -5,6 +5,7 @@ python -m sanaflow fit configs/finetune.yaml --memory 24
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,11 @@ COMMON_CARD_GIB = 24.0
 @click.command(help=__doc__)
 @click.argument("run_yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="GiB of the card; the one here by default.")
-def fit(run_yaml: Path, memory: float | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def fit(run_yaml: Path, memory: float | None, as_json: bool) -> None:
     """Print what training takes, and ways to take less; exit code 1 if it doesn't fit."""
     run = parse_run_settings(read_yaml(run_yaml)["parameters"], source=run_yaml)
-    if memory is None and torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / GIB
-    card = memory or COMMON_CARD_GIB
+    card = memory or memory_here() or COMMON_CARD_GIB
 
     from sanaflow.model.reference import resolve_model
     from sanaflow.training.memory import estimate
@@ -39,6 +39,18 @@ def fit(run_yaml: Path, memory: float | None) -> None:
     latents, tokens = largest_latents(run, model), run.caches.tokenizer_max_length
     config = model.config("transformer")
     asked = estimate(config, run.training, latent_size=latents, text_tokens=tokens)
+    fits = asked.total + OVERHEAD <= card * GIB
+    others = [] if fits else list(ways_to_take_less(run.training))
+    ways = [
+        (estimate(config, settings, latent_size=latents, text_tokens=tokens).total + OVERHEAD, said)
+        for said, settings in progress_bar(others, desc="looking for ways", leave=False)
+    ]
+    if as_json:
+        about = {"train_batch_size": run.training.train_batch_size, "latents": latents, "text_tokens": tokens}
+        found = [{"training": said, "bytes": total, "fits": total <= card * GIB} for total, said in ways]
+        size = {"card_gib": card, "fits": fits, "bytes": asdict(asked), "overhead_bytes": OVERHEAD}
+        print(json.dumps(about | size | {"ways": found}, indent=2))
+        raise SystemExit(not fits)
     print(
         f"{run.training.train_batch_size} samples at once, latents of up to {latents[0]} x {latents[1]}, "
         f"captions of up to {tokens} tokens:"
@@ -46,17 +58,20 @@ def fit(run_yaml: Path, memory: float | None) -> None:
     for name in ("weights", "gradients", "optimizer", "ema", "activations"):
         print(f"  {name:<12} {getattr(asked, name) / GIB:8.2f} GiB")
     print(f"  {'at once':<12} {asked.total / GIB:8.2f} GiB, and about {OVERHEAD / GIB:.0f} that CUDA takes")
-    if asked.total + OVERHEAD <= card * GIB:
+    if not (memory or memory_here()):
+        print(f"there is no GPU here, and no --memory was given: {card:g} GiB is taken")
+    if fits:
         print(f"it fits into {card:g} GiB")
         return
-    ways = [
-        (estimate(config, settings, latent_size=latents, text_tokens=tokens).total + OVERHEAD, said)
-        for said, settings in progress_bar(list(ways_to_take_less(run.training)), desc="looking for ways", leave=False)
-    ]
     print(f"it does not fit into {card:g} GiB. With these under `training:` it takes, CUDA's part included:")
     for total, said in ways:
         print(f"  {total / GIB:8.2f} GiB, {'fits' if total <= card * GIB else 'no  '}: {said}")
     raise SystemExit(1)
+
+
+def memory_here() -> float | None:
+    """GiB of this machine's first GPU, if it has one."""
+    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None
 
 
 def largest_latents(run: RunSettings, model: Any) -> tuple[int, int]:
@@ -64,7 +79,7 @@ def largest_latents(run: RunSettings, model: Any) -> tuple[int, int]:
     from sanaflow.model.loading import pixels_per_token
 
     edges = []
-    for dataset in run.datasets:
+    for dataset in [dataset for dataset in run.datasets if dataset.trained]:
         edge = dataset.resolution**0.5 * 1000 if dataset.resolution_type == "area" else dataset.resolution
         edges.append(edge / pixels_per_token(model))
     return (max(1, round(max(edges))),) * 2

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from sanaflow.config import TrainingSettings, ValidationSettings
 from sanaflow.errors import InputError
-from sanaflow.progress import progress_bar
+from sanaflow.progress import progress_bar, say
 from sanaflow.training.batches import Batches
 from sanaflow.training.checkpoints import Checkpoints
 from sanaflow.training.ema import update
@@ -271,7 +271,7 @@ class Loop:
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
-            print(text, flush=True)
+            say(text)
 
 
 def _peak_memory_bytes() -> int:

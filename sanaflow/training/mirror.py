@@ -7,10 +7,11 @@ import shutil
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sanaflow.cache.remote import Files
 from sanaflow.errors import InputError
+from sanaflow.progress import progress_bar
 
 STATE = "state.json"
 CHUNK_BYTES = 2**24
@@ -56,9 +57,13 @@ class Mirror:
         hidden = folder / f".{name}.{uuid.uuid4().hex}.tmp"
         hidden.mkdir(parents=True)
         try:
-            for file in self._files.listdir(f"{self._address}/{name}"):
-                with self._files.open(f"{self._address}/{name}/{file}", "rb") as source:
-                    _write(source, hidden / Path(file).name)
+            addresses = [f"{self._address}/{name}/{file}" for file in self._files.listdir(f"{self._address}/{name}")]
+            size = sum(self._files.size(address) or 0 for address in addresses)
+            bar = progress_bar(total=size, desc=f"fetching {name}", unit="B", unit_scale=True)
+            with bar as progress:
+                for address in addresses:
+                    with self._files.open(address, "rb") as source:
+                        _write(source, hidden / Path(address).name, progress)
             hidden.rename(folder / name)
         except OSError as error:
             shutil.rmtree(hidden, ignore_errors=True)
@@ -100,6 +105,8 @@ class Mirror:
             self._files.remove(f"{self._address}/{name}/{file}")
 
 
-def _write(source: IO, path: Path) -> None:
+def _write(source: IO, path: Path, progress: Any) -> None:
     with path.open("wb") as target:
-        shutil.copyfileobj(source, target, CHUNK_BYTES)
+        while chunk := source.read(CHUNK_BYTES):
+            target.write(chunk)
+            progress.update(len(chunk))

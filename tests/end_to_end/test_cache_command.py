@@ -1,5 +1,6 @@
 """`python -m sanaflow cache` on a real ZenML store."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -104,3 +105,11 @@ def test_the_command_is_found_from_the_command_line():
     )
     assert ended.returncode == 0
     assert "--delete" in ended.stdout and "--min-age-hours" in ended.stdout
+
+
+def test_list_for_programs(prepared):
+    output, code = call("list", "--json")
+    found = json.loads(output)
+    assert code == 0 and list(found) == ["latents", "captions"]
+    [of_set] = [row for row in found["latents"]["entries"] if row["dataset"] == "set"]
+    assert of_set["entries"] == 5 and 0 < of_set["bytes"] <= found["latents"]["bytes"]

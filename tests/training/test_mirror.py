@@ -18,6 +18,7 @@ class Bucket:
     def __init__(self, url: str) -> None:
         self.fs = s3fs.S3FileSystem(endpoint_url=url, skip_instance_cache=True, use_listings_cache=False)
         self.open, self.exists, self.remove = self.fs.open, self.fs.exists, self.fs.rm_file
+        self.size = self.fs.size
 
     def listdir(self, path):
         return [name.rstrip("/").rsplit("/", 1)[-1] for name in self.fs.ls(path, detail=False)]
