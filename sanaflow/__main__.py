@@ -16,6 +16,7 @@ Exit codes:
   0    done, or yes: it fits, it will run, the weights are the same
   1    no, or a mistake in what was given, which one line names; or stopped by Ctrl-C
   2    the command line is wrong: no such command, option or file
+  130  `configure` was stopped by Ctrl-C: nothing is written
   143  training was ended by SIGTERM, with a checkpoint written: run it again
 """
 
