@@ -7,6 +7,8 @@ export ZENML_CONFIG_PATH := $(CURDIR)/.zenml
 export ZENML_LOCAL_STORES_PATH := $(CURDIR)/.zenml/local_stores
 export ZENML_ANALYTICS_OPT_IN := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+# No colours in a log file.
+export ZENML_LOGGING_COLORS_DISABLED ?= $(shell test -t 2 -a -z "$$NO_COLOR" || echo true)
 
 .PHONY: help setup demo dashboard lineage test test-cluster check bench sana-tiny clean
 
