@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.cluster, no_pods]
 
 HUB_TOKEN = "hf_token-of-the-cluster"
 S3_SECRET = "secret-of-the-test"
+WANDB_KEY = "wandb-key-of-the-test"
 ON_A_GPU = {"encode_latents", "train_sana", "score_clip"}
 ZENML = """
 import sys
@@ -120,6 +121,7 @@ def place(s3_url, tmp_path_factory):
         made.zenml_commands(
             ("secret", "create", "s3", "--key=key-of-the-test", f"--secret={S3_SECRET}"),
             ("secret", "create", "hub", f"--HF_TOKEN={HUB_TOKEN}"),
+            ("secret", "create", "wandb", f"--WANDB_API_KEY={WANDB_KEY}"),
             (
                 *("service-connector", "register", "cluster", *how, f"--certificate_authority={certificate}"),
                 *("--cluster_name=cluster", "--resource-type=kubernetes-cluster"),
@@ -142,6 +144,7 @@ def write_cluster_run(write_run, hub) -> Callable[..., Path]:
         for step in cluster["steps"].keys() - ON_A_GPU:  # for speed: each costs a pod and its polling
             assert cluster["steps"][step] == cluster["steps"]["train_sana"]
             del cluster["steps"][step]
+        cluster["secrets"].append("wandb")
         cluster["settings"]["orchestrator"]["job_monitoring_interval"] = 0.5
         cluster["environment"] |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
         return write_run(cluster, **sections)
@@ -181,7 +184,7 @@ def kill_in_mid_training(place, process) -> None:
 
 def check_no_secret_is_seen(place, output: str) -> None:
     """Neither in what was posted, but in Secrets, nor in a log, an artifact or what ZenML keeps of the run."""
-    secrets = (S3_SECRET, HUB_TOKEN, place.zenml.key)
+    secrets = (S3_SECRET, HUB_TOKEN, WANDB_KEY, place.zenml.key)
     posted = [r for r in place.kubernetes.requests if r.body and "/secrets" not in r.path]
     kept = [place.zenml.get(kind, hydrate="true", size=200) for kind in ("runs", "steps", "artifact_versions")]
     seen = {
