@@ -14,6 +14,7 @@ from zenml.pipelines.pipeline_definition import Pipeline
 
 from pipelines.checking.start import check_at_start
 from pipelines.code_commit import code_commit, package_versions
+from pipelines.outcome import raise_if_failed
 from pipelines.run_file import check_run_file
 from sanaflow.config import RunSettings
 from sanaflow.errors import InputError
@@ -60,11 +61,11 @@ class StrictPipeline(Pipeline):
         """As ZenML's, after a look at what the YAML names.
 
         Raises:
-            InputError: The run is bound to fail.
+            InputError: The run is bound to fail, or has failed.
         """
         if self._asked:
             check_at_start(*self._asked, publishes=self._publishes)
-        return super().__call__(*args, **kwargs)
+        return raise_if_failed(super().__call__(*args, **kwargs))
 
     def _check_sections(self, run: RunSettings, path: str) -> None:
         """See that the pipeline takes what the YAML has, and has what it needs; ZenML says neither in one line."""

@@ -11,7 +11,7 @@ from sanaflow.config import NotificationSettings
 from sanaflow.evaluation.gate import PromotionDecision
 from sanaflow.model.tuned import SanaModel
 from sanaflow.publishing.manifest import HubRelease
-from steps.model_versions import artifacts_of, remove_versions_without_weights, trained_version
+from steps.model_versions import artifacts_of, trained_version
 from steps.tell import tell
 
 
@@ -19,12 +19,10 @@ from steps.tell import tell
 def end_run(
     tuned: SanaModel, decision: PromotionDecision, release: HubRelease, notifications: NotificationSettings
 ) -> None:
-    """Tell of a new model. A run that trained none leaves no model version behind, nor do those that failed before.
+    """Tell of a new model. A run that trained none leaves no model version behind.
 
     If the run that trained it failed afterwards, this one has finished its version, and that is new.
     """
-    for name in remove_versions_without_weights():
-        print(f"removed version {name}, which has no weights: its run failed before it had trained")
     version, own = trained_version(), get_step_context().model
     if version.id != own.id:
         news = _finish(version, own.id)

@@ -2,7 +2,6 @@
 
 from zenml import get_step_context
 from zenml.client import Client
-from zenml.enums import ExecutionStatus
 from zenml.exceptions import StepContextError
 from zenml.models import ModelVersionArtifactResponse, ModelVersionResponse
 from zenml.utils.pagination_utils import depaginate
@@ -31,19 +30,3 @@ def version_in_stage(stage: str) -> ModelVersionResponse | None:
         return Client().get_model_version(get_step_context().model.name, stage)
     except (KeyError, StepContextError):
         return None
-
-
-def remove_versions_without_weights() -> list[str]:
-    """Remove versions of this run's model whose runs failed before they had trained.
-
-    Returns:
-        Their names.
-    """
-    removed = []
-    model = get_step_context().model.model_id
-    for run in depaginate(Client().list_pipeline_runs, model=model, status=ExecutionStatus.FAILED, hydrate=True):
-        version = run.model_version
-        if version and "tuned_model" not in {link.artifact_version.name for link in artifacts_of(version)}:
-            Client().delete_model_version(version.id)
-            removed.append(str(version.name))
-    return removed

@@ -1,7 +1,7 @@
 """Whether what the run writes has room where it goes."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from steps.store_folder import store_folder
 
 LEAST = 2**28
 """Bytes that should stay free: below, a disk is as good as full."""
+NOTHING = 2**24
+"""Bytes below which not even a run from the cache has room."""
+STORE = "caches and checkpoints"
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,16 @@ def own_places() -> dict[str, Path]:
 def places(publishing: PublishingSettings) -> dict[str, Path]:
     """The same with what depends on the run and the active stack, so that ZenML's store has to answer."""
     release = expanded(publishing.release_dir) if publishing.release_dir else store_folder("releases")
-    return own_places() | {"caches and checkpoints": store_folder("training").parent, "release": release}
+    return own_places() | {"release": release, STORE: store_folder("training").parent}
 
 
-def look_at_full_disks(folders: Iterable[Path]) -> Look[None]:
-    """Disks that are full before anything was written."""
-    for folder in {_device(folder): folder for folder in folders}.values():
-        free = shutil.disk_usage(existing(folder)).free
-        if free < LEAST:
-            yield Finding("error", "disk", full(folder, free))
+def look_at_full_disks(folders: Mapping[str, Path]) -> Look[None]:
+    """Disks that are full before anything was written: an error where every run writes something, else a warning."""
+    for what, folder in {_device(folder): (what, folder) for what, folder in folders.items()}.values():
+        disk = shutil.disk_usage(existing(folder))
+        if disk.total and disk.free < LEAST:  # some network file systems don't say
+            none = what == STORE and disk.free < NOTHING
+            yield Finding("error" if none else "warning", "disk", full(folder, disk.free))
 
 
 def look_at_room(needs: Iterable[Need]) -> Look[None]:

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from huggingface_hub import get_token
 
 from pipelines.checking.disk import look_at_full_disks, places
-from pipelines.checking.finding import Finding, Level, ask
+from pipelines.checking.finding import Finding, Level, ask, attempt
 from pipelines.checking.hub import pushes_to
 from pipelines.checking.settings import see_release_folder_is_ours
 from pipelines.checking.stack import refusals
@@ -50,9 +51,10 @@ def check_at_start(run: RunSettings, content: Mapping[str, Any], *, publishes: b
 
 def _first_looks(run: RunSettings, content: Mapping[str, Any], *, publishes: bool) -> Iterator[Finding]:
     place = whereabouts(content)
-    yield from refusals(place)
+    for finding in refusals(place):
+        yield replace(finding, level="warning")  # a store on this machine may be a folder that all machines mount
     if place.is_here():
-        yield from look_at_full_disks(places(run.publishing).values())
+        yield from attempt("disk", lambda: look_at_full_disks(places(run.publishing)))
     here: Level = "error" if place.is_here("download_dataset") else "warning"
     for dataset in run.datasets:
         yield from ask(f"datasets.{dataset.id}", partial(_see_it_is_there, dataset), level=here)

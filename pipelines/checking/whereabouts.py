@@ -31,8 +31,11 @@ class Whereabouts:
 
     @property
     def brings_secrets(self) -> bool:
-        """Whether steps are given secrets that this process doesn't have."""
-        return bool(self.content.get("secrets"))
+        """Whether steps are given secrets that this process doesn't have: by the YAML, the stack or a component."""
+        said = [self.content, *(step or {} for step in (self.content.get("steps") or {}).values())]
+        parts: list[Any] = [self.stack, *self.stack.components.values()]
+        of_parts = [part.secrets or "HF_TOKEN" in part.environment for part in parts]
+        return any([*(one.get("secrets") for one in said), *of_parts])
 
 
 def whereabouts(content: Mapping[str, Any]) -> Whereabouts:

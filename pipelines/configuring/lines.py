@@ -31,4 +31,8 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, float):
         mantissa, _, exponent = f"{value:.1e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).splitlines()[0]
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "width": 10**6}
+    dumped = yaml.safe_dump(value, **options).removesuffix("...\n").rstrip("\n")
+    if "\n" in dumped:  # of a text with line breaks, which are escapes within quotes
+        dumped = yaml.safe_dump(value, default_style='"', **options).rstrip("\n")
+    return dumped

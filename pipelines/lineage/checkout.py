@@ -33,9 +33,12 @@ def run_at(commit: str | None, *arguments: str) -> int:
                 f"commit {commit} can't be checked out ({' '.join(said)}): fetch it into {ROOT} first"
             ) from None
         try:
+            if not (there / "pipelines/lineage/rebuild.py").is_file():
+                raise InputError(f"commit {commit} has no `rebuild` of its own yet: run it without --checkout")
             # -P: modules of the folder it runs in, which paths in settings are relative to, don't come first.
+            path = os.pathsep.join([str(there), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
             command = [sys.executable, "-P", "-m", "sanaflow", *arguments]
-            return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(there)}, check=False).returncode
+            return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
         finally:
             _git("worktree", "remove", "--force", str(there))
 

@@ -69,11 +69,15 @@ def draw_pictures(
 
 
 def spare_memory(vae: AutoencoderDC, size: tuple[int, int]) -> None:
-    """Let pictures of 2048 px be decoded one by one, and those of 4096 px in tiles, blended where they meet."""
+    """Let pictures of 2048 px be decoded one by one, those of 4096 px in tiles, blended where they meet, no others."""
     if size[0] * size[1] > ONE_BY_ONE:
         vae.enable_slicing()
+    else:
+        vae.disable_slicing()
     if size[0] * size[1] > IN_TILES:
         vae.enable_tiling(TILE, TILE, TILE - OVERLAP, TILE - OVERLAP)
+    else:
+        vae.disable_tiling()
 
 
 def validation_drawer(

@@ -25,6 +25,7 @@ class Record:
 
     Attributes:
         name: As 'sana@3'.
+        status: Of that run: completed, failed, running, ...
         run: Name of the run that made it; `run_url` its page on the dashboard, if there is one.
         trained_in: Id of the run that trained the weights: another one, where they came from the cache.
         commit: The code's, with `-dirty` if files differed from it.
@@ -44,6 +45,7 @@ class Record:
     number: int = 0
     stage: str | None = None
     created: str = ""
+    status: str | None = None
     run: str | None = None
     run_id: str | None = None
     run_url: str | None = None

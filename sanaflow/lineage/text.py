@@ -21,7 +21,7 @@ def versions_table(records: Sequence[Record]) -> str:
             "promoted": {True: "yes", False: "no", None: ""}[record.decision.get("promote")],
             "pictures": "" if record.pictures is None else f"{record.pictures:,}",
             **{name: record.data.get(name, "")[:SHORT] for name in ("images", "latents", "captions")},
-            "weights": (record.weights or "")[:SHORT],
+            "weights": (record.weights or f"none: {record.status or 'no run'}")[: SHORT + 6],
             "release": release_of(record),
         }
         for record in records
@@ -46,7 +46,11 @@ def chain(record: Record, records: Sequence[Record]) -> dict[str, str]:
         "scores": ", ".join(f"{name} {measured(score)}" for name, score in record.scores.items()) or "none",
         "held-out loss": ", ".join(f"{name} {loss:.4f}" for name, loss in record.losses.items()) or "none",
         "decision": record.verdict(),
-        "weights": f"{record.weights}, {record.kind}, {record.steps:,} steps" if record.weights else "none",
+        "weights": f"{record.weights}, {record.kind}, {record.steps:,} steps"
+        if record.weights
+        else f"none: its run is {record.status}"
+        if record.status
+        else "none",
         "began with": parent.name if parent else record.started_from or "the base model",
         "base model": f"{record.base_model} ({(record.base_digest or '')[:SHORT]})",
     }

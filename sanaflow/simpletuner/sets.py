@@ -141,7 +141,8 @@ def _left_out(key: str, value: Any) -> LeftOut | None:
 
 def _add_what_holds_for_all(lines: dict[str, Line], given: Given) -> None:
     """The configuration's own options for entries without theirs, and SimpleTuner's buckets."""
-    for option in FALLBACKS:
+    is_mask = "dataset_type" in lines and lines["dataset_type"].value == "conditioning"
+    for option in () if is_mask else FALLBACKS:
         wanted = option in given and not asks_for_nothing(given[option]) and not _is_default(option, given[option])
         if wanted and option not in lines:
             lines[option] = Line(given[option], "from the configuration, as the entry says none", option)

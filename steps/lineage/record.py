@@ -8,7 +8,6 @@ from zenml.utils.dashboard_utils import get_run_url
 from zenml.utils.pagination_utils import depaginate
 
 from materializers.files import FileMaterializer
-from sanaflow.errors import InputError
 from sanaflow.lineage.records import DATA, Record
 from steps.lineage.tables import means_of, scores_of
 
@@ -51,7 +50,12 @@ def _run(run: PipelineRunResponse, dashboard: str | None) -> dict[str, Any]:
     page = f"{(dashboard or '').rstrip('/')}/projects/{Client().active_project.name}/runs/{run.id}"
     versions = {name: run.client_environment.get(f"{name}_version") for name in ("python", "zenml")}
     return {
-        **{"run": run.name, "run_id": str(run.id), "run_url": page if dashboard else get_run_url(run)},
+        **{
+            "status": str(run.status),
+            "run": run.name,
+            "run_id": str(run.id),
+            "run_url": page if dashboard else get_run_url(run),
+        },
         "commit": run.config.extra.get("code_commit"),
         "packages": {k: v for k, v in versions.items() if v} | dict(run.config.extra.get("packages") or {}),
         "settings": dict(run.config.parameters or {}),
@@ -62,5 +66,5 @@ def _started_from(trained: ArtifactVersionResponse) -> str | None:
     try:
         files = FileMaterializer(trained.uri, Client().active_stack.artifact_store)
         return files.read_json("model.json").get("started_from")
-    except InputError:  # another stack keeps it
+    except Exception:  # another stack keeps it, or its store doesn't answer: no reason for a run to fail
         return None

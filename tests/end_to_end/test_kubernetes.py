@@ -277,6 +277,16 @@ def test_a_bad_manifest_is_refused_and_the_error_names_it(place, write_cluster_r
     assert "seconds" in output
 
 
+def test_a_step_that_fails_ends_the_command_with_an_error_that_names_it(place, write_cluster_run, tmp_path):
+    model = {"pretrained_model_name_or_path": str(tmp_path)}  # an empty folder: the command's machine need not see it
+    process = place.start(write_cluster_run(model=model), tmp_path / "output.txt")
+    try:
+        assert process.wait(timeout=200) == 1
+    finally:
+        process.kill()
+    assert "failed in step 'resolve_model': its logs say why" in (tmp_path / "output.txt").read_text()
+
+
 def test_a_schedule_is_a_cron_job_that_is_made_changed_paused_and_removed(place, write_cluster_run):
     config = str(write_cluster_run())
 

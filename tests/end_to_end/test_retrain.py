@@ -9,6 +9,8 @@ from zenml.client import Client
 
 from pipelines.retrain import retrain
 from sanaflow.errors import InputError
+from sanaflow.lineage.text import chain, versions_table
+from steps.lineage.reader import read_records
 from tests.end_to_end.browsing import CHROMIUM, browser_page, dashboard, open_visualization
 from tests.end_to_end.test_finetune import ALWAYS, artifact, ran, run
 from tests.environment import PROJECT, SANA_TINY
@@ -159,12 +161,11 @@ def test_a_run_that_failed_after_training_is_finished_by_the_next_which_tells_of
     assert len(told) == 1 and len(Client().list_model_versions(model=name)) == 1
 
 
-def test_a_run_that_failed_before_training_leaves_a_version_only_until_the_next_run(write_run, pictures, capsys):
+def test_a_version_whose_run_failed_before_training_says_so(write_run, pictures):
     model = {"model": {"name": f"empty-{uuid.uuid4().hex[:8]}"}}
     without_captions = {"instance_data_dir": str(pictures), "resolution": 64, "caption_strategy": "textfile"}
     with pytest.raises(InputError, match="caption"):
         run(write_run(model, datasets=[{"id": "set", **without_captions}]))
-    train = {"training": {"seed": 79}, "promotion": {"min_clip_gain": None}}
-    run(write_run(model, **train), retrain)
-    assert "removed version 1, which has no weights" in capsys.readouterr().out
-    assert [version.name for version in Client().list_model_versions(model=model["model"]["name"])] == ["2"]
+    [record] = read_records(model=model["model"]["name"])
+    assert "none: failed" in versions_table([record])
+    assert chain(record, [record])["weights"] == "none: its run is failed"

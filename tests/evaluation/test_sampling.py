@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import SanaPipeline
+from diffusers import AutoencoderDC, SanaPipeline
 
 from sanaflow.cache.reading import CaptionReader
 from sanaflow.config import ValidationSettings
 from sanaflow.errors import InputError
-from sanaflow.evaluation.sampling import draw_pictures, validation_drawer
+from sanaflow.evaluation.sampling import draw_pictures, spare_memory, validation_drawer
 from sanaflow.model.loading import load_drawing_pipeline, load_transformer
+from tests.environment import SANA_TINY
 
 CPU = torch.device("cpu")
 OPTIONS = {"size": (64, 64), "num_inference_steps": 4, "guidance": 3.0, "batch_size": 4}
@@ -86,3 +87,14 @@ def test_validation_pictures_are_gathered_over_all_steps(captions, small_sana, t
     assert gallery.rows["label"].tolist() == ["step 0", "step 20", "step 100"]
     assert {picture.size for picture in gallery.pictures} == {(64, 64)}
     assert validation_drawer(small_sana, captions, settings, tmp_path / "none")[1]().rows.empty
+
+
+def test_how_a_size_is_decoded_does_not_depend_on_the_sizes_drawn_before():
+    vae = AutoencoderDC.from_pretrained(SANA_TINY, subfolder="vae")
+    for size, one_by_one, in_tiles in (
+        ((4096, 4096), True, True),
+        ((2048, 2048), True, False),
+        ((1024, 1024), False, False),
+    ):
+        spare_memory(vae, size)
+        assert (vae.use_slicing, vae.use_tiling) == (one_by_one, in_tiles)

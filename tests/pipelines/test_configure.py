@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipelines.configure import configure
 from pipelines.configuring.fitting import Card
+from pipelines.configuring.lines import as_yaml
 from pipelines.configuring.pictures import look_at_pictures
 from pipelines.run_file import check_run_file
 from sanaflow.errors import InputError
@@ -121,6 +122,13 @@ def test_an_answer_that_is_unknown_missing_wrong_or_left_over_is_named(answered,
         run(tmp_path / "my.yaml", "--answers", str(tmp_path / "bad.json"))
     )
     assert not list(tmp_path.glob("*my.yaml*"))
+
+
+@pytest.mark.parametrize("text", ["a red fruit\non a table", "a: b # c", "", "no", "ünï", 'it\'s "so"'])
+def test_any_text_is_one_line_of_yaml(text):
+    assert "\n" not in as_yaml(text)
+    assert yaml.safe_load(f"key: {as_yaml(text)}") == {"key": text}
+    assert yaml.safe_load(f"key: {as_yaml([text])}") == {"key": [text]}
 
 
 def test_json_answers_are_as_good(tmp_path):

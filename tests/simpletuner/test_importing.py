@@ -232,6 +232,15 @@ def test_entries_that_are_understood_stay_as_they_are():
     assert "2 there" in draft.datasets[0]["probability"].why
 
 
+def test_what_the_configuration_says_of_captions_is_not_put_onto_masks():
+    masks = {"id": "m", "instance_data_dir": "m", "dataset_type": "conditioning", "conditioning_type": "mask"}
+    entry = ENTRY | {"conditioning_data": "m", "caption_strategy": "filename"}
+    options = SMALLEST | {"caption_strategy": "instance_prompt", "instance_prompt": "a toy"}
+    draft, run = imported(options, entry, masks)
+    assert "instance_prompt" not in draft.datasets[1] and "caption_strategy" not in draft.datasets[1]
+    assert run.datasets[0].caption_strategy == "filename"
+
+
 def test_what_is_known_of_optimizers_and_algorithms_is_what_the_code_has():
     from sanaflow.model import lycoris
     from sanaflow.training.optimizers import CLASSES
