@@ -1,6 +1,7 @@
 """Curves where the user's own tools look for them."""
 
 import pytest
+import wandb
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,7 +20,13 @@ def test_tensorboard_gets_curves_and_pictures(run, tmp_path):
     assert [event.step for event in found.Images("a 8x8")] == [0, 3, 6]
 
 
-def test_wandb_writes_offline_without_a_key(run, tmp_path, monkeypatch):
+@pytest.fixture
+def forgetful_wandb():
+    """W&B keeps, for the whole process, what it was first asked with; another test may have done that."""
+    wandb.teardown()
+
+
+def test_wandb_writes_offline_without_a_key(run, tmp_path, monkeypatch, forgetful_wandb):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run("one", options={"validation": ValidationSettings(report_to="wandb")})
