@@ -80,7 +80,7 @@ def lineage_page(records: Sequence[Record]) -> str:
     data = json.dumps(nodes).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Lineage</title><style>{STYLE}</style></head>
-<body><h1>{len(records):,} model versions</h1>
+<body><h1>{len(records):,} model version{"s" if len(records) != 1 else ""}</h1>
 <noscript><p>Here it only shows. <code>python -m sanaflow lineage --html lineage.html</code> writes it as a file,
 in which boxes can be clicked and versions searched for.</p></noscript>
 <header hidden><input type="search" placeholder="a version, digest, data set, release ..." aria-label="filter">
