@@ -368,3 +368,28 @@ def test_zenml_takes_the_other_stacks(place, name):
     [made] = place.zenml.get("stacks", name=f"sanaflow-{name}", hydrate="true")["items"]
     for kind, parts in yaml.safe_load(stack.read_text())["components"].items():
         assert [part["name"] for part in made["metadata"]["components"][kind]] == [part["name"] for part in parts]
+
+
+def test_one_yaml_runs_unchanged_on_this_machine_and_on_the_cluster(place, write_run, tmp_path):
+    volume = [{"name": "sanaflow", "persistentVolumeClaim": {"claimName": "sanaflow"}}]
+    pods = {
+        **{"volumes": volume, "volume_mounts": [{"name": "sanaflow", "mountPath": "/sanaflow"}]},
+        "env": [{"name": "ZENML_LOCAL_STORES_PATH", "value": "/sanaflow/steps"}],
+    }
+    settings = (f"--pod_settings={json.dumps(pods)}", "--prevent_orchestrator_pod_caching=true")
+    place.zenml_commands(("orchestrator", "update", "kubernetes", *settings, "--job_monitoring_interval=1"))
+    image = {"parent_image": "registry.example.com/me/sanaflow", "skip_build": True}
+    config = write_run({"settings": {"docker": image}}, training={"seed": 80}, publishing={"release_dir": None})
+    as_it_was = config.read_bytes()
+    process = place.start(config, tmp_path / "output.txt")
+    try:
+        assert process.wait(timeout=300) == 0, (tmp_path / "output.txt").read_text()
+    finally:
+        process.kill()
+    here = finetune.with_options(config_path=str(config))()
+    assert config.read_bytes() == as_it_was
+    newest = {"artifact": "tuned_model", "hydrate": "true", "sort_by": "desc:created", "size": 1}
+    [there] = place.zenml.get("artifact_versions", **newest)["items"]
+    assert there["metadata"]["run_metadata"]["digest"] == (
+        here.steps["train_sana"].outputs["tuned_model"][0].load().digest()
+    )
