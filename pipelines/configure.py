@@ -5,12 +5,13 @@ python -m sanaflow configure -o my.yaml
 
 import os
 import shlex
-import uuid
 from pathlib import Path
 
 import click
+import yaml
 
 from sanaflow.errors import InputError
+from sanaflow.paths import write_whole
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -32,7 +33,7 @@ def configure(output: Path, force: bool, answers: Path | None) -> None:
         from pipelines.configuring.asking import AnswersFile, Terminal
         from pipelines.configuring.questions import QUESTIONS, ask_everything
         from pipelines.configuring.text import run_text, schedule_command
-        from sanaflow.run_yaml import parse_run_settings, read_yaml
+        from sanaflow.run_yaml import parse_run_settings
 
         if answers:
             file = AnswersFile(answers, known=QUESTIONS)
@@ -41,16 +42,10 @@ def configure(output: Path, force: bool, answers: Path | None) -> None:
         else:
             click.echo("Enter takes what stands in brackets; Ctrl-C ends it, and nothing is written.")
             choices = ask_everything(Terminal())
-        hidden = output.with_name(f".{output.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            hidden.write_text(run_text(choices, output), encoding="utf-8")
-            parse_run_settings(read_yaml(hidden)["parameters"], source=output)
-            _check_can_be_written(output, force=force)
-            hidden.replace(output)
-        except OSError as error:
-            raise InputError(f"{output}: can't be written ({error.strerror})") from None
-        finally:
-            hidden.unlink(missing_ok=True)
+        text = run_text(choices, output)
+        parse_run_settings(yaml.safe_load(text)["parameters"], source=output)
+        _check_can_be_written(output, force=force)
+        write_whole(output, text)
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nended: nothing was written", err=True)
         raise SystemExit(INTERRUPTED) from None

@@ -1,8 +1,12 @@
-"""Paths that a user writes into the settings."""
+"""Paths that a user writes into the settings, or wants a file at."""
 
 import json
+import os
+import uuid
 from pathlib import Path
 from typing import Any
+
+from sanaflow.errors import InputError
 
 
 def expanded(path: str) -> Path:
@@ -27,3 +31,22 @@ def json_or_path(given: Any) -> Any:
         raise ValueError(f"the file '{given}' can't be read ({error.strerror})") from None
     except ValueError as error:
         raise ValueError(f"the file '{given}' is not JSON ({error})") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all.
+
+    Raises:
+        InputError: It can't be written.
+    """
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with hidden.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror}): name another file") from None
+    finally:
+        hidden.unlink(missing_ok=True)

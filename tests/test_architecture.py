@@ -19,7 +19,19 @@ MAY_USE = {
     "evaluation": {"images", "model", "cache", "training"},
     "publishing": {"model", "cache", "evaluation"},
 }
-SHARED = {"config", "datasets", "digests", "errors", "hub", "notifications", "paths", "progress", "prompts", "section"}
+SHARED = {
+    "config",
+    "dataset_parts",
+    "datasets",
+    "digests",
+    "errors",
+    "hub",
+    "notifications",
+    "paths",
+    "progress",
+    "prompts",
+    "section",
+}
 SHARED |= {"run_yaml", "training_settings", "validation_settings"}
 
 

@@ -13,6 +13,7 @@ from sanaflow.errors import InputError
 from sanaflow.lineage.page import lineage_page
 from sanaflow.lineage.records import Record, picture_id, released_as
 from sanaflow.lineage.text import chain, versions_table
+from sanaflow.paths import write_whole
 from steps.lineage.reader import read_record, read_records
 
 
@@ -45,10 +46,7 @@ def lineage(
     all_shown = subject is None and caption is None
     records = read_records(dashboard=dashboard, intervals=all_shown)
     if html:
-        try:
-            html.write_text(lineage_page(records), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--html '{html}' can't be written ({error.strerror}): name another file") from None
+        write_whole(html, lineage_page(records))
         print(f"{len(records):,} model versions: {html}")
     elif caption is not None:
         _show_uses(uses_of_caption(caption, records), as_json)

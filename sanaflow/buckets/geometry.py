@@ -12,7 +12,8 @@ import pandas as pd
 
 from sanaflow.buckets.aligned import aligned_sizes, amount, limit, round_half_even
 from sanaflow.buckets.tables import Size, buckets_for
-from sanaflow.datasets import AspectWeight, DatasetSettings
+from sanaflow.dataset_parts import AspectWeight
+from sanaflow.datasets import DatasetSettings
 from sanaflow.digests import digest_of
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from sanaflow.datasets import CaptionShuffle, DatasetSettings
+from sanaflow.dataset_parts import CaptionShuffle
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.paths import expanded
 

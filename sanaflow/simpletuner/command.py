@@ -4,14 +4,13 @@ python -m sanaflow import-simpletuner config/config.json -o configs/mine.yaml
 """
 
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sanaflow.errors import InputError
+from sanaflow.paths import write_whole
 from sanaflow.simpletuner.draft import Draft
 from sanaflow.simpletuner.importing import import_config
 from sanaflow.simpletuner.run_text import left_out_lines, run_text
@@ -30,7 +29,11 @@ def import_simpletuner(config: Path, datasets: Path | None, output: Path, force:
     if output.exists() and not force:
         raise InputError(f"{output}: is there already: name another file, or say --force to write over it")
     draft, entries = import_config(config, datasets)
-    _write(output, run_text(draft, config=config, datasets=entries, output=output))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: can't be written ({error.strerror}): name another file") from None
+    write_whole(output, run_text(draft, config=config, datasets=entries, output=output))
     if as_json:
         print(json.dumps(report(draft, output), indent=2, ensure_ascii=False))
         return
@@ -59,18 +62,3 @@ def report(draft: Draft, output: Path) -> dict[str, Any]:
         "defaults": {key: said[key] for key, line in lines.items() if not line.option},
         "left_out": {name: {"kind": reason.kind, "why": reason.why} for name, reason in draft.left_out.items()},
     }
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with hidden.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
-    except OSError as error:
-        hidden.unlink(missing_ok=True)
-        raise InputError(f"{path}: can't be written ({error.strerror})") from None

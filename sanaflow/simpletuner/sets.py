@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from sanaflow.datasets import DatasetSettings, MetadataTable
+from sanaflow.dataset_parts import MetadataTable
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError, nearest
 from sanaflow.simpletuner.draft import Draft, Line
 from sanaflow.simpletuner.entries import ASKS_FOR_NOTHING, OTHER_SPELLINGS, SECRETS, WHOLE_RUN, WITHOUT_EFFECT

@@ -1,6 +1,7 @@
 import pytest
 
-from sanaflow.datasets import CaptionShuffle, DatasetSettings
+from sanaflow.dataset_parts import CaptionShuffle
+from sanaflow.datasets import DatasetSettings
 from sanaflow.errors import InputError
 from sanaflow.images.captions import MissingCaptionError, caption_filter, captions_of, shuffled
 
